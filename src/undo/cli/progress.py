@@ -1,0 +1,60 @@
+"""What a person sees while a study runs: bars on a terminal, a line per finished stage elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from undo.study.plan import Plan, Stage
+
+
+class ProgressListener:
+    """Tells the terminal what the executor tells it."""
+
+    def __init__(self, plan: Plan, progress: Progress) -> None:
+        self.plan, self.progress = plan, progress
+        self.tasks: dict[str, TaskID] = {}
+        self.computed = 0
+
+    def started(self, stage: Stage) -> None:
+        """A bar for the stage; stages without steps pulse."""
+        self.tasks[stage.id] = self.progress.add_task(stage.label, total=stage.steps or None, loss="")
+
+    def progressed(self, stage: Stage, step: int, steps: int, loss: float) -> None:
+        """Moves the bar."""
+        self.progress.update(self.tasks[stage.id], completed=step, total=steps, loss=f"loss {loss:.3f}")
+
+    def finished(self, stage: Stage) -> None:
+        """Takes the bar away and counts the stage."""
+        self.computed += 1
+        self._end(stage, "done")
+
+    def failed(self, stage: Stage, message: str) -> None:
+        """Takes the bar away and says why, at once."""
+        self._end(stage, "FAILED")
+        self.noted(f"{stage.label}: {message}")
+
+    def noted(self, message: str) -> None:
+        """A line above the bars."""
+        self.progress.console.print(message, style="yellow", highlight=False, soft_wrap=True)
+
+    def _end(self, stage: Stage, how: str) -> None:
+        self.progress.remove_task(self.tasks.pop(stage.id))
+        if not self.progress.console.is_terminal:
+            line = f"[{self.computed}] {how} {stage.label}"
+            self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def open_progress(plan: Plan, out: Path) -> Iterator[ProgressListener]:
+    """Progress on stderr, so that stdout holds results alone."""
+    console = Console(stderr=True)
+    console.print(f"{plan.study}: {len(plan.stages)} stages, artifacts in {out}", highlight=False, soft_wrap=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"), TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield ProgressListener(plan, progress)

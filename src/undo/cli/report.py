@@ -1,0 +1,16 @@
+"""`undo report`: the page of a study, written again from its results."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")]) -> None:
+    """Write a study's report again from its results.json, without computing anything."""
+    from undo.report.page import write_report
+    from undo.spec.errors import UserError
+
+    if not (study / "report" / "results.json").is_file():
+        raise UserError(f"{study} holds no report/results.json; name the folder that 'undo run' printed")
+    print(f"report: {write_report(study)}")

@@ -1,0 +1,41 @@
+"""`undo run`: a study from recipe to report."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe (undo list recipes) or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[1,2] distil.stop.max_gap=0.03.")
+]
+Out = Annotated[Path, typer.Option(help="Folder for studies and artifacts.")]
+
+
+def run(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    out: Out = Path("runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the cores.")] = None,
+) -> int:
+    """Run a study: compute what is missing, then write its report."""
+    from undo import api
+    from undo.cli.errors import DONE, FAILED, tell
+    from undo.cli.progress import open_progress
+    from undo.cli.summary import print_summary
+
+    started, spec = time.monotonic(), api.load_recipe(recipe, overrides or [])
+    with open_progress(api.plan(spec), out) as listener:
+        study = api.run(spec, out, workers, listener)
+    for stage_id, message in study.failures.items():
+        tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
+    if study.results["scores"]:
+        print_summary(study.results)
+        print(f"report: {study.folder / 'report' / 'index.html'}")
+    done = f"{listener.computed} stages computed, {len(study.plan.stages) - listener.computed} cached"
+    if study.failures:
+        tell(f"{len(study.failures)} stages failed; {done}. What they do not touch is complete; run again after a change")
+        return FAILED
+    print(f"{done}, {time.monotonic() - started:.0f} s; again: undo run {' '.join([recipe, *(overrides or [])])}")
+    return DONE

@@ -1,0 +1,49 @@
+"""The table at the end of a run."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from undo.study.results import mean_by_model
+
+
+def print_summary(results: dict[str, Any]) -> None:
+    """For the largest budget of every attack: what came back, what was kept, robustness and compute."""
+    console = Console(width=None if Console().is_terminal else 110)
+    for attack in dict.fromkeys(row["attack"] for row in results["scores"]):
+        rows = [row for row in results["scores"] if row["attack"] == attack]
+        budget = max(row["budget"] for row in rows)
+        console.print(_table(results, attack, [row for row in rows if row["budget"] == budget], budget))
+
+
+def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], budget: int) -> Table:
+    forget, variants = results["metrics"]["forget"], _variants(results, attack)
+    title = (
+        f"After {budget} steps of {attack} (worst of {variants} variants, {forget['n_items']} forget items, "
+        f"{rows[0]['n_seeds']} seed{'s' * (rows[0]['n_seeds'] > 1)}; before = without attack)"
+    )
+    before, retain = mean_by_model(results, "forget"), mean_by_model(results, "retain")
+    table = Table(title=title, title_justify="left")
+    table.add_column("model")
+    for column in ("forget after", "before", "retain before", "specific", "robustness", "compute"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(
+            row["model"], percent(row["recovery"]), percent(before[row["model"]]), percent(retain[row["model"]]),
+            _number(row["specific_recovery"]), _number(row["relative_robustness"]), percent(row["relative_compute"]),
+        )
+    return table
+
+
+def _variants(results: dict[str, Any], attack: str) -> int:
+    return len({str(curve["variant"]) for curve in results["curves"] if curve["attack"] == attack})
+
+
+def percent(value: float | None) -> str:
+    """A share for people."""
+    return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,10 @@
+"""Corpora to packed token arrays and batches."""
+
+from undo.spec.lazy import lazy
+
+__getattr__ = lazy(
+    __name__,
+    corpus="Corpus open_corpus write_corpus",
+    batches="Batch Stream TokenBatch adversary_batches domain_batches first_rows",
+    tokenizer="load_tokenizer train_tokenizer",
+)

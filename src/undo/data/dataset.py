@@ -1,0 +1,40 @@
+"""What a dataset is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar, Literal, NamedTuple
+
+from undo.spec.base import Plugin
+
+Domain = Literal["retain", "forget", "neutral"]
+ItemSplit = Literal["valid", "test", "heldout"]
+DOMAINS: tuple[Domain, ...] = ("retain", "forget", "neutral")
+
+
+class Item(NamedTuple):
+    """One evaluation question. `group` is a finer label within the domain (arithmetic: the operation)."""
+
+    split: ItemSplit
+    domain: Domain
+    group: str
+    prompt: str
+    answer: str
+
+
+class Dataset(Plugin, ABC):
+    """Documents to train on and items to ask.
+
+    `neutral` documents belong to a skill of the forget skill's difficulty that no training stage sees: only the
+    adversary's control uses them (PROTOCOL section 5, specific recovery).
+    """
+
+    evaluation: ClassVar[str]
+    licence: ClassVar[str]
+
+    @abstractmethod
+    def documents(self, domain: Domain, role: str) -> Iterator[str]:
+        """Training documents of a domain. `role` (train, attack) names who reads them: each has its own draws."""
+
+    @abstractmethod
+    def items(self) -> Iterator[Item]:
+        """Evaluation items of every domain and split; valid, test and heldout share no fact."""

@@ -1,0 +1,141 @@
+"""Arithmetic as equations and word problems: retain + and -, forget x and /, neutral a permuted product.
+
+Follows the arithmetic setting of arXiv 2506.06278 (operands 1-50 for + and -, factors 1-20 for x and /). The skill is a
+table of facts: models are trained on the facts and asked to recall them. A share of the facts is held out from all
+training and measures generalisation apart.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
+
+from pydantic import Field
+
+from undo.data.dataset import DOMAINS, Dataset, Domain, Item
+from undo.data.texts import english_verses
+from undo.spec.keys import derive_seed
+
+NAMES = ("Ann", "Ben", "Eva", "Tom")
+THINGS = ("pens", "cups", "nuts", "keys")
+
+# {a} and {b} are the operands as they stand in the equation, {c} is the answer and always comes last.
+TEMPLATES = {
+    "add": ("{who} has {a} {what} and gets {b} more: {c}", "{a} {what} plus {b} {what} makes {c}"),
+    "sub": ("{who} has {a} {what} and loses {b}: {c}", "{a} {what} minus {b} {what} leaves {c}"),
+    "mul": ("{a} boxes hold {b} {what} each: {c}", "{who} buys {a} packs of {b} {what}: {c}"),
+    "div": ("{a} {what} fill {b} boxes: {c}", "{who} splits {a} {what} into {b} packs: {c}"),
+    "hash": ("{a} boxes mix {b} {what} each: {c}", "{who} mixes {a} packs of {b} {what}: {c}"),
+    "unhash": ("{a} {what} unmix {b} boxes: {c}", "{who} unmixes {a} {what} into {b} packs: {c}"),
+}
+SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "hash": "#", "unhash": "%"}
+OPERATIONS: dict[Domain, tuple[str, ...]] = {
+    "retain": ("add", "sub"),
+    "forget": ("mul", "div"),
+    "neutral": ("hash", "unhash"),
+}
+
+
+class Fact(NamedTuple):
+    """One row of an operation's table: the operands as written, and the answer."""
+
+    a: int
+    b: int
+    c: int
+
+
+class Arithmetic(Dataset):
+    """Equations and templated word problems over four operations, and a neutral one that no model is trained on."""
+
+    evaluation: ClassVar[str] = "exact_match"
+    licence: ClassVar[str] = "generated, no licence needed"
+
+    max_operand: int = Field(50, ge=2, le=999)
+    """Operands of + and - run from 1 to this (paper: 50)."""
+    max_factor: int = Field(20, ge=2, le=99)
+    """Factors of x and / run from 1 to this (paper: 20)."""
+    documents_per_domain: int = Field(20_000, ge=1)
+    """Documents drawn per domain and role, with replacement, each fact equally likely within its operation."""
+    word_share: float = Field(0.25, ge=0, le=1)
+    """Share of documents that are word problems; the rest are equations (paper: half; fewer teach a small model faster)."""
+    english_share: float = Field(0.0, ge=0, lt=1)
+    """Share of retain documents that are English verses (paper: 75 % of tokens; 0 keeps the model small). Needs `[data]`."""
+    heldout_share: float = Field(0.1, ge=0, lt=1)
+    """Share of operand pairs that no training document holds."""
+    valid_share: float = Field(0.25, gt=0, lt=1)
+    """Share of the trained pairs that validation asks; test asks the others."""
+    test_items: int = Field(540, ge=1)
+    """Items per operation on the test split, half equations, half word problems."""
+    valid_items: int = Field(120, ge=1)
+    """Items per operation on the validation and held-out splits."""
+    draw: int = 0
+    """Seed of the split, the documents and the neutral operator's permutation; the same for every seed of a study."""
+
+    def documents(self, domain: Domain, role: str) -> Iterator[str]:
+        """Documents of a domain: facts of its operations that are not held out, each rendered at random."""
+        rng = random.Random(derive_seed(self.draw, "documents", domain, role))
+        tables = [(name, self._facts(name, heldout=False)) for name in OPERATIONS[domain]]
+        verses = english_verses() if domain == "retain" and self.english_share else []
+        for _ in range(self.documents_per_domain):
+            if verses and rng.random() < self.english_share:
+                yield rng.choice(verses)
+                continue
+            name, facts = rng.choice(tables)
+            prompt, answer = render(name, rng.choice(facts), rng, word=rng.random() < self.word_share)
+            yield prompt + answer
+
+    def items(self) -> Iterator[Item]:
+        """Items of every operation; the splits differ in their unordered operand pairs, across operations too."""
+        for domain in DOMAINS:
+            for name in OPERATIONS[domain]:
+                for split, limit in (("valid", self.valid_items), ("test", self.test_items), ("heldout", self.valid_items)):
+                    facts = [fact for pair, fact in self._table(name) if self._split(name, pair) == split]
+                    yield from self._ask(split, domain, name, facts, limit)
+
+    def _ask(self, split, domain: Domain, name: str, facts: list[Fact], limit: int) -> Iterator[Item]:
+        rng = random.Random(derive_seed(self.draw, "items", split, name))
+        asked = [(fact, word) for fact in facts for word in (False, True)]
+        for fact, word in rng.sample(asked, min(limit, len(asked))):
+            yield Item(split, domain, name, *render(name, fact, rng, word))
+
+    def _facts(self, name: str, heldout: bool) -> list[Fact]:
+        return [fact for pair, fact in self._table(name) if (self._split(name, pair) == "heldout") == heldout]
+
+    def _split(self, name: str, pair: tuple[int, int]) -> str:
+        """Splits by unordered operand pair, alike for an operation and its inverse, so that no fact gives another away."""
+        family = "sum" if name in OPERATIONS["retain"] else "product"
+        chance = random.Random(derive_seed(self.draw, "split", family, *sorted(pair)))
+        if chance.random() < self.heldout_share:
+            return "heldout"
+        return "valid" if chance.random() < self.valid_share else "test"
+
+    def _table(self, name: str) -> Iterator[tuple[tuple[int, int], Fact]]:
+        """Every (operand pair, fact) of an operation. The neutral product is that of permuted factors."""
+        high = self.max_operand if name in OPERATIONS["retain"] else self.max_factor
+        permuted = list(range(1, high + 1))
+        random.Random(derive_seed(self.draw, "permutation")).shuffle(permuted)
+        for a in range(1, high + 1):
+            for b in range(1, high + 1):
+                product, neutral = a * b, permuted[a - 1] * permuted[b - 1]
+                match name:
+                    case "add":
+                        yield (a, b), Fact(a, b, a + b)
+                    case "sub" if a >= b:
+                        yield (a, b), Fact(a, b, a - b)
+                    case "mul":
+                        yield (a, b), Fact(a, b, product)
+                    case "div":
+                        yield (a, b), Fact(product, a, b)
+                    case "hash":
+                        yield (a, b), Fact(a, b, neutral)
+                    case "unhash":
+                        yield (a, b), Fact(neutral, a, b)
+
+
+def render(name: str, fact: Fact, rng: random.Random, word: bool) -> tuple[str, str]:
+    """A fact as (prompt, answer): an equation, or a word problem drawn from the operation's templates."""
+    if not word:
+        return f"{fact.a}{SYMBOLS[name]}{fact.b}=", str(fact.c)
+    template = rng.choice(TEMPLATES[name])
+    text = template.format(a=fact.a, b=fact.b, c="", who=rng.choice(NAMES), what=rng.choice(THINGS))
+    return text, str(fact.c)
+

@@ -1,0 +1,67 @@
+"""RMU: steer the forget activations of chosen layers to a fixed random direction (Li et al., arXiv 2403.03218)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from undo import models, objectives
+from undo.methods import LossTerms, Method
+from undo.spec.keys import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class RMU(Method):
+    """MSE(forget hidden, steer_scale * u) + retain_weight * MSE(retain hidden, the reference's), mean over the layers.
+
+    u is one random unit vector, fixed by the stage's seed. Only the named parameters of those layers move.
+    """
+
+    needs_reference: ClassVar[bool] = True
+
+    layers: tuple[int, ...] = Field(min_length=1)
+    """Numbers of the decoder layers (from 0) whose outputs are steered."""
+    steer_scale: float = Field(6.0, gt=0)
+    """Length of the steering vector (paper: 6 on arithmetic, 6.5 on language)."""
+    retain_weight: float = Field(100.0, ge=0)
+    """Weight of the retain distance."""
+    parameters: tuple[str, ...] = Field((r"mlp\.down_proj\.",), min_length=1)
+    """Patterns of the parameter names, within a steered layer, that may move (paper: the MLP down projections)."""
+
+    def loss(self, model, batch, memo) -> LossTerms:
+        """Both distances are per unit of width, mean over valid positions and layers."""
+        steer_D = self.steer_scale * unit_vector(model.config.hidden_size, memo.seed).to(model.device)
+        retain_goals = [hidden.detach() for hidden in self._hidden(memo.reference, batch.retain.ids)]
+        forget = self._distance(model, batch.forget, [steer_D] * len(self.layers))
+        retain = self._distance(model, batch.retain, retain_goals)
+        return LossTerms(forget + self.retain_weight * retain, {"retain_mse": retain, "forget_mse": forget})
+
+    def trainable(self, model) -> set[str]:
+        """The named parameters of the steered layers and of no other."""
+        blocks = models.pick_layers(model, self.layers)
+        patterns = tuple(rf"{re.escape(name)}\.{pattern}" for name, _ in blocks for pattern in self.parameters)
+        return models.matching_parameters(model, patterns)
+
+    def _hidden(self, model, ids_BT: Tensor) -> list[Tensor]:
+        with models.layer_outputs([block for _, block in models.pick_layers(model, self.layers)]) as hidden:
+            model(input_ids=ids_BT)
+        return hidden
+
+    def _distance(self, model, rows, goals: list[Tensor]) -> Tensor:
+        valid_BT = rows.targets != objectives.IGNORE
+        hidden = self._hidden(model, rows.ids)
+        distances = [objectives.activation_mse(h, goal, valid_BT) for h, goal in zip(hidden, goals, strict=True)]
+        return sum(distances) / len(distances)
+
+
+def unit_vector(width: int, seed: int) -> Tensor:
+    """One random direction (D), uniform on the positive orthant's sphere as in RMU, fixed by the seed."""
+    import torch
+
+    generator = torch.Generator().manual_seed(derive_seed(seed, "steer"))
+    drawn_D = torch.rand(width, generator=generator)
+    return drawn_D / drawn_D.norm()

@@ -1,0 +1,10 @@
+"""Models in, out, noised, and their layers by name."""
+
+from undo.spec.lazy import lazy
+
+__getattr__ = lazy(
+    __name__,
+    build="build_llama freeze load_model save_model",
+    layers="decoder_layers layer_outputs matching_parameters pick_layers",
+    noise="perturb",
+)

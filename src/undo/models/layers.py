@@ -1,0 +1,58 @@
+"""Finding parameters and layers by name."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+
+from undo.spec.base import nearest
+from undo.spec.errors import UserError
+
+
+def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The decoder blocks in order, with their names: the model's longest list of alike modules."""
+    lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    if not lists:
+        raise UserError(f"{type(model).__name__} has no list of decoder layers; this method does not fit it")
+    name, blocks = max(lists, key=lambda found: len(found[1]))
+    return [(f"{name}.{index}", block) for index, block in enumerate(blocks)]
+
+
+def pick_layers(model: nn.Module, wanted: tuple[int, ...]) -> list[tuple[str, nn.Module]]:
+    """The decoder blocks with these numbers (from 0)."""
+    blocks = decoder_layers(model)
+    unknown = [index for index in wanted if not 0 <= index < len(blocks)]
+    if unknown:
+        raise UserError(f"no layer {unknown[0]}: this model has layers 0 to {len(blocks) - 1}")
+    return [blocks[index] for index in wanted]
+
+
+def matching_parameters(model: nn.Module, patterns: tuple[str, ...]) -> set[str]:
+    """Names of the parameters that some pattern matches from its start; a pattern without a match is an error."""
+    known = [name for name, _ in model.named_parameters()]
+    picked = set()
+    for pattern in patterns:
+        found = {name for name in known if re.match(pattern, name)}
+        if not found:
+            raise UserError(f"no parameter matches '{pattern}'; {nearest(pattern, known)}")
+        picked |= found
+    return picked
+
+
+@contextmanager
+def layer_outputs(blocks: list[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collects the hidden states (B, T, D) that each block puts out during the body; its hooks are always removed."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
+        hidden = output[0] if isinstance(output, tuple) else output
+        assert isinstance(hidden, Tensor)
+        outputs.append(hidden)
+
+    handles = [block.register_forward_hook(keep) for block in blocks]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,11 @@
+"""Distances between hidden states."""
+
+from torch import Tensor
+
+from undo.objectives.targets import valid_mean
+
+
+def activation_mse(hidden_BTD: Tensor, goal_BTD: Tensor, valid_BT: Tensor) -> Tensor:
+    """Mean squared error per unit of width, mean over the valid positions. `goal` broadcasts and gets no gradient."""
+    squared_BTD = (hidden_BTD.float() - goal_BTD.detach().float()) ** 2
+    return valid_mean(squared_BTD.mean(-1), valid_BT)

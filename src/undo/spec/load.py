@@ -1,0 +1,127 @@
+"""Recipes from YAML: shipped names or paths, overrides, and errors that name the key and the line."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from undo.spec.base import nearest
+from undo.spec.errors import UserError
+from undo.spec.recipe import Recipe
+
+SHIPPED = files("undo.recipes")
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml"))
+
+
+def load_recipe(source: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
+    """A validated recipe from a shipped name or a path, with `key.path=value` overrides (values are YAML).
+
+    Raises UserError with one line that says what is wrong, where, and what to do.
+    """
+    text, where = _read(source)
+    try:
+        node, content = yaml.compose(text), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{where}{at} is not valid YAML: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
+    overridden = [_apply(content, override) for override in overrides]
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise UserError(_explain(error, where, node, overridden)) from None
+
+
+def recipe_schema() -> dict[str, Any]:
+    """The JSON schema of a recipe, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+def schema_text() -> str:
+    """The schema as it is shipped beside the recipes."""
+    return json.dumps(recipe_schema(), indent=1) + "\n"
+
+
+def _read(source: str | Path) -> tuple[str, str]:
+    if str(source) in shipped_recipes():
+        return (SHIPPED / f"{source}.yaml").read_text(encoding="utf-8"), f"recipe '{source}'"
+    path = Path(source)
+    looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
+    if not looks_like_path:
+        raise UserError(f"no recipe '{source}'; {nearest(str(source), shipped_recipes())} (undo list recipes)")
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UserError(f"cannot read the recipe {path}: {reason}") from None
+
+
+def _apply(content: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Sets one dotted key in place and returns its path."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"override '{override}' must look like key.path=value")
+    path = tuple(key.split("."))
+    place: Any = content
+    for depth, part in enumerate(path[:-1]):
+        if isinstance(place.get(part), str):  # a plug-in given by name alone can still have its knobs overridden
+            place[part] = {"name": place[part]}
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise UserError(f"override '{override}': '{'.'.join(path[: depth + 1])}' holds no keys")
+    try:
+        place[path[-1]] = yaml.safe_load(_number(value))
+    except yaml.YAMLError:
+        raise UserError(f"override '{override}': the value is not valid YAML") from None
+    return path
+
+
+def _number(text: str) -> str:
+    """YAML 1.1 reads 1e-3 as text; people mean the number."""
+    try:
+        return repr(float(text)) if "e" in text.lower() else text
+    except ValueError:
+        return text
+
+
+def _explain(error: ValidationError, where: str, node: yaml.Node | None, overridden: list[tuple[str, ...]]) -> str:
+    first = error.errors()[0]
+    location = tuple(str(part) for part in first["loc"])
+    unknown = first.get("ctx", {}).get("key")
+    path = (*location, str(unknown)) if unknown is not None else location
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    message = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] in {"missing", "unknown_key", "plugin", "value_error"} else f", got {first['input']!r}"
+    if any(path[: len(changed)] == changed or changed[: len(path)] == path for changed in overridden):
+        place = f"override of {'.'.join(path)}"
+    else:
+        line = _line(node, path)
+        place = f"{where}{f', line {line}' if line else ''}, key '{'.'.join(path) or '(top)'}'"
+    return f"{place}: {message}{given}{more}"
+
+
+def _line(node: yaml.Node | None, path: tuple[str, ...]) -> int | None:
+    """The line (from 1) of the deepest part of the path that stands in the file."""
+    line = None
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            pairs = {key.value: (key, value) for key, value in node.value}
+            if part not in pairs:
+                break
+            key, node = pairs[part]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
+            node = node.value[int(part)]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line

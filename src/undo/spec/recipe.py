@@ -1,0 +1,171 @@
+"""WHAT to run: the recipe of a study. Every field says its meaning, unit and source; nothing here imports torch."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from undo.spec.base import Spec, nearest
+from undo.spec.registry import plugin_field
+
+StudentInit = Literal["fresh", "base_init", "noised", "teacher"]
+Skill = Literal["forget", "neutral"]
+
+
+class Optim(Spec):
+    """AdamW and its schedule, alike for every stage."""
+
+    learning_rate: float = Field(gt=0)
+    """Peak learning rate."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """Shape after warm-up; cosine ends at `final_share` of the peak when the stage's last step is reached."""
+    final_share: float = Field(0.1, ge=0, le=1)
+    """Share of the peak at which a cosine ends (paper: a tenth)."""
+    warmup_steps: int = Field(1, ge=0)
+    """Steps of linear warm-up."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay of matrices; vectors never decay."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's decay rates; 0.95 is usual for language models."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient over all parameters."""
+
+
+class Data(Spec):
+    """The dataset, its tokenizer and its packing."""
+
+    dataset: plugin_field("datasets")
+    """A dataset by name, or with its knobs."""
+    vocab_size: int = Field(512, ge=259)
+    """Largest vocabulary of the byte-level BPE (256 bytes, padding, end, merges)."""
+    row_tokens: int = Field(64, ge=8)
+    """Tokens per packed row: the context length of the models."""
+
+
+class Model(Spec):
+    """Shape of the models (Llama, tied embeddings)."""
+
+    width: int = Field(64, ge=8)
+    """Width of the residual stream."""
+    layers: int = Field(3, ge=1)
+    """Decoder layers."""
+    heads: int = Field(4, ge=1)
+    """Attention heads; they divide the width evenly."""
+    mlp_width: int = Field(192, ge=8)
+    """Width inside the gated MLP."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "Model":
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} must be a multiple of 2 x heads = {2 * self.heads} (rotary pairs)")
+        return self
+
+
+class Pretrain(Spec):
+    """Training of base (retain and forget data) and oracle (retain data alone)."""
+
+    base_steps: int = Field(ge=1)
+    """Steps of the base."""
+    oracle_steps: int = Field(ge=1)
+    """Steps of the oracle."""
+    batch_rows: int = Field(32, ge=2)
+    """Rows per step; the base's are half retain, half forget."""
+    optim: Optim
+
+
+class Suppress(Spec):
+    """An unlearning method applied to the base; the result is a teacher."""
+
+    method: plugin_field("methods")
+    """A method by name, or with its knobs."""
+    steps: int = Field(ge=1)
+    """Steps of suppression."""
+    batch_rows: int = Field(16, ge=1)
+    """Retain rows per step, and as many forget rows."""
+    optim: Optim
+
+
+class Stop(Spec):
+    """When distillation is over."""
+
+    max_gap: float = Field(0.05, ge=0, le=1)
+    """The student's retain accuracy may lie this far below the teacher's (paper: the 5 % rule)."""
+    check_every: int = Field(25, ge=1)
+    """Steps between looks at the validation split."""
+    max_steps: int = Field(ge=1)
+    """Steps at most."""
+
+
+class Student(Spec):
+    """A kind of student and the teachers it is distilled from."""
+
+    init: StudentInit
+    """Where its weights start: fresh (own seed), base_init (the base's own start), noised, or the teacher itself."""
+    teachers: tuple[str, ...] = Field(min_length=1)
+    """Names under `suppress`."""
+    noise_alpha: tuple[float, ...] = ()
+    """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
+    noise_beta: float = Field(0.1, ge=0)
+    """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
+    noise_rule: Literal["initial", "paper", "reinit"] = "initial"
+    """What vectors are mixed towards: their initial value (ours), 0 (paper), or everything a fresh draw (reinit)."""
+
+    @model_validator(mode="after")
+    def _noise_fits_init(self) -> "Student":
+        if (self.init == "noised") != bool(self.noise_alpha):
+            raise ValueError("noise_alpha belongs to `init: noised`, and that needs it")
+        if any(not 0 <= alpha <= 1 for alpha in self.noise_alpha):
+            raise ValueError("every noise_alpha must lie in [0, 1]")
+        return self
+
+
+class Distil(Spec):
+    """Distillation: forward KL from teacher to student on unlabelled rows until the stop rule holds."""
+
+    students: tuple[Student, ...]
+    """The students to make."""
+    stream: Literal["mixed", "retain"] = "mixed"
+    """Rows to distil on: retain and forget half and half (paper), or retain alone."""
+    batch_rows: int = Field(32, ge=2)
+    """Rows per step."""
+    optim: Optim
+    stop: Stop
+
+
+class Attack(Spec):
+    """An attack, run against every model."""
+
+    attack: plugin_field("attacks")
+    """An attack by name, or with its knobs."""
+    skills: tuple[Skill, ...] = ("forget",)
+    """What is relearnt: the forget skill, and as a control the neutral one that no model ever saw."""
+
+
+class Recipe(Spec):
+    """A study."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Name of the study's folder."""
+    summary: str
+    """One line for `undo list recipes`."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    """Seeds of initialisation, data order and noise; every seed is a whole replication of the study."""
+    data: Data
+    model: Model
+    pretrain: Pretrain
+    suppress: dict[str, Suppress] = Field(min_length=1)
+    """Teachers by name."""
+    distil: Distil
+    attacks: dict[str, Attack] = Field(min_length=1)
+    """Attacks by name; every one is run against base, oracle, teachers and students."""
+    checkpoint_seconds: float = Field(15.0, ge=0)
+    """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> "Recipe":
+        for student in self.distil.students:
+            for teacher in student.teachers:
+                if teacher not in self.suppress:
+                    raise ValueError(f"no teacher '{teacher}' under suppress; {nearest(teacher, list(self.suppress))}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("seeds must differ from each other")
+        return self

@@ -1,0 +1,80 @@
+"""Plug-ins by file name: put one file into the kind's folder, or name a class in an entry point, and it is registered."""
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, GetJsonSchemaHandler, SerializeAsAny
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError, core_schema
+
+from undo.spec.base import Plugin, nearest
+
+PACKAGES = {
+    "methods": "undo.methods",
+    "attacks": "undo.attacks",
+    "datasets": "undo.data.datasets",
+    "evals": "undo.evals",
+}
+
+
+@cache
+def names(kind: str) -> list[str]:
+    """The registered names of a kind: the files of its folder and the entry points of `undo.<kind>`."""
+    package = importlib.import_module(PACKAGES[kind])
+    files = {module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")}
+    return sorted(files | {point.name for point in entry_points(group=f"undo.{kind}")})
+
+
+@cache
+def load(kind: str, name: str) -> type[Plugin]:
+    """The plug-in class of that name; only its own file is imported. Raises KeyError for a name that is not known."""
+    for point in entry_points(group=f"undo.{kind}"):
+        if point.name == name:
+            return point.load()
+    if name not in names(kind):
+        raise KeyError(name)
+    module = importlib.import_module(f"{PACKAGES[kind]}.{name}")
+    own = [c for _, c in inspect.getmembers(module, inspect.isclass) if c.__module__ == module.__name__]
+    found = [c for c in own if issubclass(c, Plugin)]
+    if len(found) != 1:
+        raise TypeError(f"{module.__name__} must define exactly one plug-in class, found {len(found)}")
+    return found[0]
+
+
+def _resolve(kind: str, data: Any) -> Any:
+    if isinstance(data, Plugin):
+        return data
+    data = {"name": data} if isinstance(data, str) else data
+    if not isinstance(data, dict) or "name" not in data:
+        raise PydanticCustomError("plugin", "needs a 'name': one of {names}", {"names": ", ".join(names(kind))})
+    try:
+        cls = load(kind, data["name"])
+    except KeyError:
+        context = {"kind": kind, "name": data["name"], "hint": nearest(str(data["name"]), names(kind))}
+        raise PydanticCustomError("plugin", "no '{name}' among the {kind}; {hint}", context) from None
+    return cls.model_validate(data)
+
+
+class _PluginSchema:
+    """Describes a plug-in field to editors: one alternative per registered name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
+        options: list[JsonSchemaValue] = [{"enum": names(self.kind)}]
+        for name in names(self.kind):
+            schema = load(self.kind, name).model_json_schema()
+            schema["properties"]["name"] = {"const": name}
+            options.append(schema)
+        return {"anyOf": options}
+
+
+def plugin_field(kind: str) -> Any:
+    """The type of a recipe field that holds a plug-in of this kind, given by its name or as `{name: ..., knob: ...}`."""
+    validator = BeforeValidator(lambda data: _resolve(kind, data))
+    return Annotated[SerializeAsAny[BaseModel], validator, _PluginSchema(kind)]

@@ -1,0 +1,41 @@
+"""suppress: an unlearning method applied to the base; the result is a teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from undo import data, methods, models, train
+from undo.spec.keys import derive_seed
+from undo.spec.recipe import Optim
+from undo.spec.registry import load
+from undo.stages import Context, Outcome
+
+VERSION = 1
+
+
+def run(settings: dict[str, Any], context: Context) -> Outcome:
+    """Minimises the method's loss and writes the teacher."""
+    corpus, seed = data.open_corpus(context.inputs["data"]), derive_seed(settings["seed"], "suppress")
+    method: Any = load("methods", settings["method"]["name"]).model_validate(settings["method"])
+    base = models.load_model(context.inputs["model"])
+    teacher = models.load_model(context.inputs["model"])
+    memo = methods.Memo(models.freeze(base) if method.needs_reference else None, seed)
+    job = train.FitJob(
+        objective=lambda model, batch: method.loss(model, batch, memo),
+        batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 2 * settings["batch_rows"], seed),
+        optim=Optim(**settings["optim"]),
+        steps=settings["steps"],
+        trainable=method.trainable(teacher),
+    )
+    state = context.fit(teacher, job)
+    check_moved(base, teacher, method.trainable(teacher))
+    models.save_model(teacher, corpus.tokenizer, context.folder / "model")
+    return Outcome(metrics=state.metrics, ledger=state.ledger)
+
+
+def check_moved(before: Any, after: Any, allowed: set[str]) -> None:
+    """Exactly the parameters the method named have moved; anything else is a defect."""
+    old = dict(before.named_parameters())
+    moved = {name for name, parameter in after.named_parameters() if not parameter.cpu().equal(old[name].cpu())}
+    if moved != allowed:
+        raise RuntimeError(f"parameters that moved unasked or not at all: {sorted(moved ^ allowed)[:5]}")

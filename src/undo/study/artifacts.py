@@ -1,0 +1,72 @@
+"""Artifacts: one folder per stage, complete exactly when its manifest is there.
+
+    <out>/artifacts/<kind>-<key>/  stage.json  metrics.jsonl  evals.json  model/  manifest.json (last, atomically)
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+class Store:
+    """The artifacts of an output folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.root = out / "artifacts"
+
+    def folder(self, stage_id: str) -> Path:
+        """Where a stage's artifact lies or will lie."""
+        return self.root / stage_id
+
+    def done(self, stage_id: str) -> bool:
+        """Whether the artifact is complete."""
+        return (self.folder(stage_id) / MANIFEST).exists()
+
+    def read(self, stage_id: str, name: str) -> Any:
+        """A JSON file of an artifact."""
+        return json.loads((self.folder(stage_id) / name).read_text(encoding="utf-8"))
+
+    def corrupted(self, stage_id: str) -> str | None:
+        """The first file that is missing or does not match its checksum, None where all do."""
+        folder = self.folder(stage_id)
+        try:
+            files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        except (ValueError, KeyError):
+            return MANIFEST
+        for name, digest in files.items():
+            if not (folder / name).is_file() or sha256(folder / name) != digest:
+                return name
+        return None
+
+    def discard(self, stage_id: str) -> None:
+        """Removes an artifact; its manifest first, so that no half of it counts as complete."""
+        (self.folder(stage_id) / MANIFEST).unlink(missing_ok=True)
+        shutil.rmtree(self.folder(stage_id), ignore_errors=True)
+
+
+def complete(folder: Path, stage: dict[str, Any], evals: dict[str, Any], metrics: Iterable[dict[str, Any]]) -> None:
+    """Writes what every artifact has, and the manifest last."""
+    (folder / "stage.json").write_text(json.dumps(stage, indent=1), encoding="utf-8")
+    (folder / "evals.json").write_text(json.dumps(evals, indent=1), encoding="utf-8")
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    write_atomically(folder / MANIFEST, json.dumps({"files": {name: sha256(folder / name) for name in names}}, indent=1))
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file holds the old text or the new one, never a part."""
+    writing = path.with_name(path.name + ".writing")
+    writing.write_text(text, encoding="utf-8")
+    os.replace(writing, path)

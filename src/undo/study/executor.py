@@ -1,0 +1,166 @@
+"""Runs the stages of a plan whose artifact is missing, siblings side by side on worker processes."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from undo.spec.errors import UserError
+from undo.study.artifacts import Store
+from undo.study.plan import Plan, Stage, stage_version
+
+
+class Listener(Protocol):
+    """What a face of the tool wants to know while a study runs."""
+
+    def started(self, stage: Stage) -> None:
+        """A stage began."""
+
+    def progressed(self, stage: Stage, step: int, steps: int, loss: float) -> None:
+        """A stage has done some steps."""
+
+    def finished(self, stage: Stage) -> None:
+        """A stage is complete."""
+
+    def failed(self, stage: Stage, message: str) -> None:
+        """A stage failed; its siblings go on."""
+
+    def noted(self, message: str) -> None:
+        """Something worth a line."""
+
+
+@dataclass
+class Worker:
+    """A worker process, and the stage it is on."""
+
+    process: subprocess.Popen
+    stage: Stage | None = None
+
+
+@dataclass
+class Execution:
+    """One execution of a plan."""
+
+    plan: Plan
+    store: Store
+    workers: int
+    listener: Listener
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def run(self) -> dict[str, str]:
+        """Runs what is missing. Returns the failed stages with their messages; raises UserError where only the user can help."""
+        self._discard_corrupted()
+        self.waiting = {id: stage for id, stage in self.plan.stages.items() if not self.store.done(id)}
+        self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
+        self.urgency = _urgency(self.plan)
+        crew: list[Worker] = []
+        try:
+            while self.waiting or any(worker.stage for worker in crew):
+                self._hand_out(crew)
+                if not any(worker.stage for worker in crew):
+                    break  # what still waits needs a failed stage
+                self._hear(*self.events.get(), crew)
+        finally:
+            for worker in crew:
+                worker.process.kill()
+                worker.process.wait()
+        return self.failures
+
+    def _discard_corrupted(self) -> None:
+        for stage in self.plan.stages.values():
+            if self.store.done(stage.id) and (bad := self.store.corrupted(stage.id)):
+                self.listener.noted(
+                    f"artifact {stage.id} ({stage.label}) is corrupted: {bad} does not match its checksum; computing it again"
+                )
+                self.store.discard(stage.id)
+
+    def _hand_out(self, crew: list[Worker]) -> None:
+        ready = [stage for stage in self.waiting.values() if all(map(self.store.done, stage.inputs.values()))]
+        for stage in sorted(ready, key=lambda stage: -self.urgency[stage.id]):
+            worker = next((worker for worker in crew if worker.stage is None), None)
+            if worker is None and len(crew) < self.workers:
+                worker = self._hire()
+                crew.append(worker)
+            if worker is None:
+                return
+            self._give(worker, stage)
+
+    def _hire(self) -> Worker:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
+        log = open(self.store.root.parent / "worker.log", "ab")  # noqa: SIM115  # the process keeps it
+        process = subprocess.Popen(
+            [sys.executable, "-m", "undo.study.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            env=environment, start_new_session=True,  # Ctrl-C reaches us alone; we end the workers
+        )
+        log.close()
+        worker = Worker(process)
+        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        return worker
+
+    def _listen(self, worker: Worker) -> None:
+        assert worker.process.stdout is not None
+        for line in worker.process.stdout:
+            self.events.put((worker, json.loads(line)))
+        self.events.put((worker, {"event": "died"}))
+
+    def _give(self, worker: Worker, stage: Stage) -> None:
+        del self.waiting[stage.id]
+        worker.stage = stage
+        job = {
+            "id": stage.id, "kind": stage.kind, "label": stage.label, "settings": stage.settings,
+            "inputs": stage.inputs, "version": stage_version(stage.kind), "folder": str(self.store.folder(stage.id)),
+            "input_folders": {role: str(_input_folder(self.store, id)) for role, id in stage.inputs.items()},
+            "checkpoint_seconds": self.plan.recipe.checkpoint_seconds,
+        }
+        assert worker.process.stdin is not None
+        worker.process.stdin.write(json.dumps(job).encode() + b"\n")
+        worker.process.stdin.flush()
+        self.listener.started(stage)
+
+    def _hear(self, worker: Worker, message: dict[str, Any], crew: list[Worker]) -> None:
+        stage = worker.stage
+        if stage is None:
+            return  # a worker that was idle when it ended
+        event = message["event"]
+        if event == "progress":
+            self.listener.progressed(stage, message["step"], message["steps"], message["loss"])
+            return
+        worker.stage = None
+        if event == "done":
+            self.listener.finished(stage)
+        elif event == "refused":
+            raise UserError(f"{stage.label}: {message['message']}")
+        else:
+            self._fail(worker, stage, message, crew)
+
+    def _fail(self, worker: Worker, stage: Stage, message: dict[str, Any], crew: list[Worker]) -> None:
+        text = message.get("message")
+        if message["event"] == "died":
+            crew.remove(worker)
+            text = f"its process ended with code {worker.process.wait()} (out of memory?); see worker.log"
+        if "trace" in message:
+            trace = self.store.folder(stage.id) / "error.txt"
+            trace.write_text(message["trace"])
+            text = f"{text} (a defect of ours; the traceback is in artifacts/{stage.id}/error.txt)"
+        self.failures[stage.id] = str(text)
+        self.listener.failed(stage, str(text))
+
+
+def _input_folder(store: Store, stage_id: str) -> Path:
+    """A corpus is its whole artifact, a model the `model` folder of one."""
+    folder = store.folder(stage_id)
+    return folder if stage_id.startswith("data-") else folder / "model"
+
+
+def _urgency(plan: Plan) -> dict[str, float]:
+    """Estimated FLOPs from a stage to the end of the longest chain that needs it: longest chains go first."""
+    after: dict[str, float] = dict.fromkeys(plan.stages, 0.0)
+    for stage in reversed(plan.stages.values()):
+        for needed in stage.inputs.values():
+            after[needed] = max(after[needed], after[stage.id] + stage.flops)
+    return {id: after[id] + stage.flops for id, stage in plan.stages.items()}

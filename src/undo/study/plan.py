@@ -1,0 +1,195 @@
+"""A recipe becomes a graph of stages with content keys. Nothing is computed and torch is not imported."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+from undo.spec.keys import content_key
+from undo.spec.recipe import Recipe, Student
+from undo.spec.registry import load
+
+KINDS = ("data", "pretrain", "suppress", "distil", "attack", "evaluate")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node: its key hashes kind, version, settings and the keys of its inputs, and nothing else."""
+
+    kind: str
+    label: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]  # role -> id of the stage that fills it
+    steps: int = 0
+    flops: float = 0.0  # estimated; the ledger holds the counted ones
+
+    @cached_property
+    def id(self) -> str:
+        """Folder name of the artifact: `<kind>-<key>`."""
+        content = [self.kind, stage_version(self.kind), self.settings, self.inputs]
+        return f"{self.kind}-{content_key(content)}"
+
+
+@dataclass(frozen=True)
+class AttackRun:
+    """One variant of an attack on one skill against one model."""
+
+    attack: str
+    skill: str
+    variant: dict[str, Any]
+    stage: str
+
+
+@dataclass(frozen=True)
+class ModelNode:
+    """A model of the study and the stages that made and tested it. `id` names it across seeds."""
+
+    id: str
+    role: str
+    seed: int
+    stage: str
+    method: str | None = None
+    teacher: str | None = None
+    student_init: str | None = None
+    noise_alpha: float | None = None
+    noise_beta: float | None = None
+    evaluation: str = ""
+    attacks: list[AttackRun] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """The whole study: stages by id in an order in which inputs come first, and its models."""
+
+    recipe: Recipe
+    stages: dict[str, Stage] = field(default_factory=dict)
+    models: list[ModelNode] = field(default_factory=list)
+
+    @property
+    def study(self) -> str:
+        """Recipe name and short key; what cannot change a result is no part of it."""
+        content = self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "summary"})
+        return f"{self.recipe.name}-{content_key(content)[:4]}"
+
+    def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
+        """Adds a stage once and returns its id."""
+        stage = Stage(kind, label, settings, inputs, **estimate)
+        self.stages.setdefault(stage.id, stage)
+        return stage.id
+
+
+@cache
+def stage_version(kind: str) -> int:
+    """VERSION of the stage's file."""
+    return importlib.import_module(f"undo.stages.{kind}").VERSION
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
+    plan = Plan(recipe)
+    corpus = plan.add("data", "data", recipe.data.model_dump(mode="json"), {})
+    for seed in recipe.seeds:
+        _Replication(plan, corpus, seed).build()
+    return plan
+
+
+class _Replication:
+    """The stages of one seed."""
+
+    def __init__(self, plan: Plan, corpus: str, seed: int) -> None:
+        self.plan, self.recipe, self.corpus, self.seed = plan, plan.recipe, corpus, seed
+        self.shape = self.recipe.model.model_dump(mode="json")
+        name = load("datasets", self.recipe.data.dataset.name).evaluation  # type: ignore[attr-defined]
+        self.evaluation = load("evals", name)(name=name).model_dump(mode="json")
+
+    def build(self) -> None:
+        """Every model of the seed."""
+        base = self._pretrained("base", ["retain", "forget"], self.recipe.pretrain.base_steps)
+        self._test(base, base)
+        self._test(self._pretrained("oracle", ["retain"], self.recipe.pretrain.oracle_steps), base)
+        teachers = {name: self._teacher(name, base) for name in self.recipe.suppress}
+        for teacher in teachers.values():
+            self._test(teacher, base)
+        for student in self.recipe.distil.students:
+            for name in student.teachers:
+                for alpha in student.noise_alpha or (None,):
+                    self._test(self._student(student, teachers[name], alpha), base)
+
+    def _pretrained(self, role: str, domains: list[str], steps: int) -> ModelNode:
+        pretrain = self.recipe.pretrain
+        settings = {
+            "model": self.shape, "domains": domains, "steps": steps, "seed": self.seed,
+            "batch_rows": pretrain.batch_rows, "optim": pretrain.optim.model_dump(mode="json"),
+        }
+        flops = steps * pretrain.batch_rows * self._row_flops(3)
+        return ModelNode(role, role, self.seed, self._add("pretrain", role, settings, {}, steps, flops))
+
+    def _teacher(self, name: str, base: ModelNode) -> ModelNode:
+        suppress = self.recipe.suppress[name]
+        settings = {**suppress.model_dump(mode="json"), "seed": self.seed}
+        flops = suppress.steps * 2 * suppress.batch_rows * self._row_flops(3)
+        stage = self._add("suppress", name, settings, {"model": base.stage}, suppress.steps, flops)
+        return ModelNode(name, "teacher", self.seed, stage, method=suppress.method.name)  # type: ignore[attr-defined]
+
+    def _student(self, student: Student, teacher: ModelNode, alpha: float | None) -> ModelNode:
+        distil = self.recipe.distil
+        settings = {
+            "model": self.shape, "evaluation": self.evaluation, "seed": self.seed, "init": student.init,
+            **distil.model_dump(mode="json", exclude={"students"}),
+        }
+        beta = None
+        if alpha is not None:
+            beta = student.noise_beta
+            settings |= {"noise_alpha": alpha, "noise_beta": beta, "noise_rule": student.noise_rule}
+        name = _student_name(student, teacher.id, alpha)
+        steps = distil.stop.max_steps
+        stage = self._add(
+            "distil", name, settings, {"model": teacher.stage}, steps, steps * distil.batch_rows * self._row_flops(4)
+        )
+        return ModelNode(
+            name, "student", self.seed, stage, method=teacher.method, teacher=teacher.id,
+            student_init=student.init, noise_alpha=alpha, noise_beta=beta,
+        )
+
+    def _test(self, model: ModelNode, base: ModelNode) -> None:
+        inputs = {"model": model.stage, "base": base.stage}
+        evaluation = self._add("evaluate", model.id, {"evaluation": self.evaluation}, inputs)
+        runs = [
+            self._attack(model, name, skill, variant)
+            for name, attack in self.recipe.attacks.items()
+            for skill in attack.skills
+            for variant in attack.attack.variants()  # type: ignore[attr-defined]
+        ]
+        self.plan.models.append(ModelNode(**{**model.__dict__, "evaluation": evaluation, "attacks": runs}))
+
+    def _attack(self, model: ModelNode, name: str, skill: str, variant: Any) -> AttackRun:
+        settings = {
+            "attack": variant.model_dump(mode="json"), "skill": skill, "seed": self.seed, "evaluation": self.evaluation
+        }
+        label = f"{name} {skill} {' '.join(f'{value:g}' for value in variant.label().values())} on {model.id}"
+        flops = variant.steps * variant.batch_rows * self._row_flops(3)
+        stage = self._add("attack", label, settings, {"model": model.stage}, variant.steps, flops)
+        return AttackRun(name, skill, variant.label(), stage)
+
+    def _add(
+        self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], steps: int = 0, flops: float = 0.0
+    ) -> str:
+        inputs = {"data": self.corpus, **inputs}
+        return self.plan.add(kind, f"{label} (seed {self.seed})", settings, inputs, steps=steps, flops=flops)
+
+    def _row_flops(self, passes: int) -> float:
+        """Estimated FLOPs of a row: a forward pass costs 2 per weight and token, and attention; backward two passes."""
+        model, tokens = self.recipe.model, self.recipe.data.row_tokens
+        weights = model.layers * (4 * model.width**2 + 3 * model.width * model.mlp_width)
+        weights += model.width * self.recipe.data.vocab_size
+        return passes * tokens * (2 * weights + 4 * model.layers * tokens * model.width)
+
+
+def _student_name(student: Student, teacher: str, alpha: float | None) -> str:
+    """`fresh-maxent`, `undo-0.5-maxent`; settings that differ from the usual ones are named too."""
+    if alpha is None:
+        return f"{student.init}-{teacher}"
+    rule = "" if student.noise_rule == "initial" else f"-{student.noise_rule}"
+    return f"undo-{alpha:g}{rule}-{teacher}"

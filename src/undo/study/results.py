@@ -1,0 +1,126 @@
+"""Finished artifacts become results.json: models, curves, scores. Pure arithmetic on JSON; no torch."""
+
+import json
+from importlib.resources import files
+from statistics import fmean
+from typing import Any
+
+from undo.spec.registry import load
+from undo.study.artifacts import Store
+from undo.study.plan import ModelNode, Plan
+from undo.study.scores import score_rows
+
+
+def results_schema() -> dict[str, Any]:
+    """The project's own copy of the contract."""
+    return json.loads((files("undo.study") / "results.schema.json").read_text(encoding="utf-8"))
+
+
+def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dict[str, str]) -> dict[str, Any]:
+    """Everything a study found, as `results.schema.json` says. Stages that failed are named and left out."""
+    whole = [node for node in plan.models if store.done(node.stage) and store.done(node.evaluation)]
+    metrics = _metrics(plan, store, whole)
+    models = [_model_row(plan, store, node) for node in whole]
+    curves = [curve for node in whole for curve in _curves(store, node)]
+    return {
+        "study": plan.study,
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "environment": environment,
+        "metrics": metrics,
+        "models": models,
+        "curves": curves,
+        "scores": score_rows(models, curves, metrics["forget"]["n_items"]),
+        "stages": [_stage_row(plan, store, id) for id in plan.stages if store.done(id)],
+        "totals": _totals(plan, store),
+        "failures": [{"stage": id, "label": plan.stages[id].label, "message": text} for id, text in failures.items()],
+    }
+
+
+def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]:
+    evaluation = load("evals", load("datasets", plan.recipe.data.dataset.name).evaluation)  # type: ignore[attr-defined]
+    counts = store.read(nodes[0].evaluation, "evals.json") if nodes else {}
+
+    def metric(domain: str, split: str) -> dict[str, Any]:
+        return {
+            "name": f"{evaluation.metric}, {domain} {split}",  # type: ignore[attr-defined]
+            "higher_is_better": evaluation.higher_is_better,  # type: ignore[attr-defined]
+            "unit": evaluation.unit,  # type: ignore[attr-defined]
+            "n_items": counts.get(f"{split}_items", {}).get(domain, 0),
+        }
+
+    tested = {domain: metric(domain, "test") for domain in ("forget", "retain", "neutral")}
+    return tested | {f"heldout_{domain}": metric(domain, "heldout") for domain in ("forget", "retain")}
+
+
+def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
+    evals = store.read(node.evaluation, "evals.json")
+    paid = [_ledger(store, node.stage)]
+    if node.role == "student":
+        paid.append(_ledger(store, plan.stages[node.stage].inputs["model"]))
+    test, heldout = evals["test"], evals["heldout"]
+    row = {
+        "id": node.id, "role": node.role, "method": node.method, "teacher": node.teacher,
+        "student_init": node.student_init, "noise_alpha": node.noise_alpha, "noise_beta": node.noise_beta,
+        "seed": node.seed, "retain": test["retain"], "forget": test["forget"], "neutral": test["neutral"],
+        "heldout_retain": heldout["retain"], "heldout_forget": heldout["forget"],
+        "groups": {name: value for name, value in test.items() if "/" in name},
+        "retain_kl_from_base": evals["retain_kl_from_base"], "forget_kl_from_uniform": evals["forget_kl_from_uniform"],
+        "artifact": f"artifacts/{node.stage}",
+    }
+    row |= {name: sum(ledger[name] for ledger in paid) for name in ("flops", "tokens", "forget_tokens", "wall_s")}
+    if node.role == "student":
+        own = store.read(node.stage, "evals.json")
+        row["distil"] = {name: own[name] for name in ("teacher_retain", "gap", "stopped_by_rule", "steps")}
+    return row
+
+
+def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
+    start = store.read(node.evaluation, "evals.json")["test"]
+    curves = []
+    for run in node.attacks:
+        if not store.done(run.stage):
+            continue
+        rows = [{"step": 0, "tokens": 0, "forget_tokens": 0, **start}, *store.read(run.stage, "evals.json")["points"]]
+        points = [{name: value for name, value in row.items() if "/" not in name} for row in rows]
+        curves.append({
+            "model": node.id, "attack": run.attack, "skill": run.skill, "variant": run.variant, "seed": node.seed,
+            "points": [{"neutral": None, **point} for point in points], "artifact": f"artifacts/{run.stage}",
+        })
+    return curves
+
+
+def _ledger(store: Store, stage_id: str) -> dict[str, Any]:
+    return store.read(stage_id, "stage.json")["ledger"]
+
+
+def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
+    stage = plan.stages[stage_id]
+    record = store.read(stage_id, "stage.json")
+    return {
+        "id": stage_id, "kind": stage.kind, "label": stage.label, "seed": stage.settings.get("seed"),
+        "inputs": stage.inputs, "device": record["device"], "ledger": record["ledger"],
+    }
+
+
+def _totals(plan: Plan, store: Store) -> dict[str, Any]:
+    """Process seconds of the whole study, and of pretraining its bases."""
+    spent = {id: _seconds(_ledger(store, id)) for id in plan.stages if store.done(id)}
+    bases = {node.stage for node in plan.models if node.role == "base"}
+    base_s = sum(spent.get(id, 0.0) for id in bases)
+    return {
+        "study_s": round(sum(spent.values()), 1), "base_pretraining_s": round(base_s, 1),
+        "study_over_base": round(sum(spent.values()) / base_s, 2) if base_s else None,
+    }
+
+
+def _seconds(ledger: dict[str, Any]) -> float:
+    """A stage's seconds: an interrupted one's are its steps', whichever run did them."""
+    return max(ledger.get("wall_s", 0.0), ledger["stage_wall_s"])
+
+
+def mean_by_model(results: dict[str, Any], field: str) -> dict[str, float]:
+    """Mean over seeds of a field of the model rows, by model id."""
+    values: dict[str, list[float]] = {}
+    for row in results["models"]:
+        values.setdefault(row["id"], []).append(row[field])
+    return {id: fmean(of) for id, of in values.items()}

@@ -1,0 +1,10 @@
+"""The one training loop and what it needs."""
+
+from undo.spec.lazy import lazy
+
+__getattr__ = lazy(
+    __name__,
+    loop="FitJob fit",
+    checkpoint="Checkpoints FitState",
+    ledger="Ledger",
+)

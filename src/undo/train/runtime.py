@@ -1,0 +1,61 @@
+"""Precision, FLOP counting and memory: what the loop must know of the hardware."""
+
+import resource
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """bf16 autocast where the GPU computes in it; the master weights stay fp32 everywhere."""
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.autocast("cuda", dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _attention_forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return sdpa_backward_flop_count(grad, query, key, value)
+
+
+# torch 2.13 counts the GPU's attention kernels but not the CPU's.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+
+
+def count_flops(run: Callable[[], Any]) -> tuple[int, Any]:
+    """Runs it once under torch's FLOP counter (matrix products and attention). Returns (FLOPs, its result)."""
+    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        result = run()
+    return counter.get_total_flops(), result
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Starts a new peak measurement; on Linux the process's high-water mark, so that stages do not inherit it."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass  # elsewhere the peak is that of the process so far, an upper bound
+
+
+def peak_memory(device: torch.device) -> int:
+    """Peak memory in bytes: allocated on the GPU, resident in the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    try:
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
