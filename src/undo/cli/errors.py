@@ -1,4 +1,4 @@
-"""How failures leave the command line: one line and an exit code (DESIGN: 2 the user's input, 1 ours, 130 interrupted)."""
+"""How failures leave the command line: one line, and an exit code (2 the user's input, 1 ours, 130 interrupted)."""
 
 import sys
 

@@ -5,7 +5,9 @@ from typing import Annotated
 import typer
 
 
-def list_kind(kind: Annotated[str, typer.Argument(help="recipes, methods, attacks, datasets or evals.")] = "recipes") -> None:
+def list_kind(
+    kind: Annotated[str, typer.Argument(help="recipes, methods, attacks, datasets or evals.")] = "recipes",
+) -> None:
     """List recipes, methods, attacks, datasets or evals, with a line about each."""
     from undo.spec.base import nearest
     from undo.spec.errors import UserError

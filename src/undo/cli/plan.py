@@ -1,11 +1,16 @@
 """`undo plan`: the graph of a study, what is cached, and what it will cost."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from undo.cli.run import Out, Overrides, RecipeArgument
+
+if TYPE_CHECKING:
+    from undo.study.plan import Plan, Stage
 
 
 def plan(
@@ -23,23 +28,30 @@ def plan(
 
     graph, store = api.plan(api.load_recipe(recipe, overrides or [])), Store(out)
     cost = estimate(graph, store, workers or available_cores())
-    done = sum(map(store.done, graph.stages))
+    stages, done = len(graph.stages), sum(map(store.done, graph.stages))
     print(
-        f"{graph.study}: {_count(len(graph.recipe.seeds), 'seed')}, {_count(len(graph.stages), 'stage')} ({done} done), "
-        f"at most {cost.flops:.1e} FLOPs to go, about {minutes(cost.seconds)} with {_count(cost.workers, 'worker')}"
+        f"{graph.study}: {_count(len(graph.recipe.seeds), 'seed')}, {_count(stages, 'stage')} ({done} done), at most "
+        f"{cost.flops:.1e} FLOPs to go, about {minutes(cost.seconds)} with {_count(cost.workers, 'worker')}"
     )
     print(f"  rate: {cost.rate:.1e} FLOP/s per worker ({cost.rate_source})")
-    needed = {id: stage.label for id, stage in graph.stages.items()}
     for stage in graph.stages.values():
-        if not all_stages and (stage.kind in {"attack", "evaluate"} or stage.settings.get("seed", graph.recipe.seeds[0]) != graph.recipe.seeds[0]):
-            continue
-        mark = "done" if store.done(stage.id) else f"{stage.flops:.1e}" if stage.flops else "-"
-        after = ", ".join(needed[id] for role, id in stage.inputs.items() if role != "data")
-        bound = "up to " if stage.kind == "distil" else ""
-        steps = f"{bound}{stage.steps:,} steps" if stage.steps else ""
-        print(f"  {stage.id:24} {stage.label:36} {steps:>18}  {mark:>8}  {'needs ' + after if after else ''}".rstrip())
+        if all_stages or _in_short_list(stage, graph.recipe.seeds[0]):
+            print(_line(graph, stage, store.done(stage.id)))
     if not all_stages:
-        print(f"  and evaluations, attacks and further seeds: undo plan {recipe} --all")
+        print("  and evaluations, attacks and further seeds (--all shows them)")
+
+
+def _in_short_list(stage: Stage, first_seed: int) -> bool:
+    """The models of one seed: what a person wants to see first."""
+    return stage.kind not in {"attack", "evaluate"} and stage.settings.get("seed", first_seed) == first_seed
+
+
+def _line(graph: Plan, stage: Stage, done: bool) -> str:
+    bound = "up to " if stage.kind == "distil" else ""
+    steps = f"{bound}{stage.steps:,} steps" if stage.steps else ""
+    mark = "done" if done else f"{stage.flops:.1e}" if stage.flops else "-"
+    needs = ", ".join(graph.stages[id].label for role, id in stage.inputs.items() if role != "data")
+    return f"  {stage.id:24} {stage.label:28} {steps:>18}  {mark:>8}  {f'needs {needs}' if needs else ''}".rstrip()
 
 
 def minutes(seconds: float) -> str:

@@ -53,8 +53,11 @@ def open_progress(plan: Plan, out: Path) -> Iterator[ProgressListener]:
     console = Console(stderr=True)
     console.print(f"{plan.study}: {len(plan.stages)} stages, artifacts in {out}", highlight=False, soft_wrap=True)
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"), TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         yield ProgressListener(plan, progress)

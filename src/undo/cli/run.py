@@ -8,7 +8,8 @@ import typer
 
 RecipeArgument = Annotated[str, typer.Argument(help="A shipped recipe (undo list recipes) or the path of a YAML file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[1,2] distil.stop.max_gap=0.03.")
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[1,2] distil.stop.max_gap=0.03."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder for studies and artifacts.")]
 
@@ -35,7 +36,9 @@ def run(
         print(f"report: {study.folder / 'report' / 'index.html'}")
     done = f"{listener.computed} stages computed, {len(study.plan.stages) - listener.computed} cached"
     if study.failures:
-        tell(f"{len(study.failures)} stages failed; {done}. What they do not touch is complete; run again after a change")
+        tell(
+            f"{len(study.failures)} stages failed; {done}. What they do not touch is complete; run again after a change"
+        )
         return FAILED
     print(f"{done}, {time.monotonic() - started:.0f} s; again: undo run {' '.join([recipe, *(overrides or [])])}")
     return DONE

@@ -30,8 +30,13 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
-            row["model"], percent(row["recovery"]), percent(before[row["model"]]), percent(retain[row["model"]]),
-            _number(row["specific_recovery"]), _number(row["relative_robustness"]), percent(row["relative_compute"]),
+            row["model"],
+            percent(row["recovery"]),
+            percent(before[row["model"]]),
+            percent(retain[row["model"]]),
+            _number(row["specific_recovery"]),
+            _number(row["relative_robustness"]),
+            percent(row["relative_compute"]),
         )
     return table
 

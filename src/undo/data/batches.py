@@ -52,7 +52,7 @@ def token_batch(rows_BT: np.ndarray, pad: int) -> TokenBatch:
 
 
 class Stream:
-    """Endless batches of a packed array, reshuffled every epoch; `stream(step)` depends on nothing but its arguments."""
+    """Endless batches of a packed array, reshuffled every epoch; a step always gets the same rows."""
 
     def __init__(self, rows: np.ndarray, batch_rows: int, pad: int, seed: int) -> None:
         self.rows, self.batch_rows, self.pad, self.seed = rows, batch_rows, pad, seed
@@ -72,7 +72,9 @@ class Stream:
         return int(self._order[place])
 
 
-def domain_batches(corpus: Corpus, domains: list[Domain], role: str, batch_rows: int, seed: int) -> Callable[[int], Batch]:
+def domain_batches(
+    corpus: Corpus, domains: list[Domain], role: str, batch_rows: int, seed: int
+) -> Callable[[int], Batch]:
     """Batches of `batch_rows` rows in equal parts from the domains (retain, forget), by step."""
     each = batch_rows // len(domains)
     streams = {domain: _stream(corpus, domain, role, each, seed) for domain in domains}

@@ -1,6 +1,6 @@
 """A corpus folder: the tokenizer, one packed token array per (domain, role), and the evaluation items.
 
-    tokenizer/    rows-<domain>-<role>.npy    items.jsonl
+tokenizer/    rows-<domain>-<role>.npy    items.jsonl
 """
 
 import json
@@ -25,7 +25,7 @@ def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Pat
     tokenizer.save_pretrained(folder / "tokenizer")
     counts = {}
     for (domain, role), documents in texts.items():
-        encoded = [ids + [tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]]
+        encoded = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]]
         np.save(folder / f"rows-{domain}-{role}.npy", pack(encoded, row_tokens, tokenizer.pad_token_id))
         counts[f"{domain}/{role}"] = sum(map(len, encoded))
     with open(folder / "items.jsonl", "w", encoding="utf-8") as file:

@@ -28,11 +28,13 @@ class Evaluation(Plugin, ABC):
     def by_domain(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: list[Item]
     ) -> dict[str, float]:
-        """Mean score per `domain/group`, and per domain the mean over its groups, so that no group outweighs another."""
+        """Mean score per `domain/group`, and per domain the mean over its groups, each with the same weight."""
         groups: dict[str, list[float]] = {}
         for item, score in zip(items, self.scores(model, tokenizer, items), strict=True):
             groups.setdefault(f"{item.domain}/{item.group}", []).append(score)
         by_group = {group: fmean(scores) for group, scores in groups.items()}
         domains = dict.fromkeys(item.domain for item in items)
-        of = {domain: [score for group, score in by_group.items() if group.startswith(f"{domain}/")] for domain in domains}
+        of = {
+            domain: [score for group, score in by_group.items() if group.startswith(f"{domain}/")] for domain in domains
+        }
         return {domain: fmean(scores) for domain, scores in of.items()} | by_group

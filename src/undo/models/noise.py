@@ -1,6 +1,6 @@
 """The noise step of UNDO: theta' = (1 - alpha) * theta + alpha * target (arXiv 2506.06278, section 5).
 
-Matrices move towards `beta * N` with N Xavier-uniform. What vectors move towards is a rule of its own (PROTOCOL section 3).
+Matrices move towards `beta * N` with N Xavier-uniform; what vectors move towards is a rule of its own.
 """
 
 import copy
@@ -17,12 +17,14 @@ from undo.spec.keys import derive_seed
 NoiseRule = Literal["initial", "paper", "reinit"]
 
 
-def perturb(model: PreTrainedModel, alpha: float, beta: float, seed: int, rule: NoiseRule = "initial") -> PreTrainedModel:
+def perturb(
+    model: PreTrainedModel, alpha: float, beta: float, seed: int, rule: NoiseRule = "initial"
+) -> PreTrainedModel:
     """A noised copy of the model; the model itself is left alone.
 
-    Rules: `initial` (ours) moves vectors towards the value they are initialised with, so that norm gains stored around 1
-    survive; `paper` moves vectors towards 0; `reinit` moves everything towards a draw of the model's own initialiser
-    (beta scales the matrices). Every tensor has its own generator, so order and sharding do not matter.
+    Rules: `initial` (ours) moves vectors towards their initial value, so that norm gains stored around 1 survive;
+    `paper` moves vectors towards 0; `reinit` moves everything towards a draw of the model's own initialiser (beta
+    scales the matrices). Every tensor has its own generator, so order and sharding do not matter.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"noise_alpha must lie in [0, 1], got {alpha}")

@@ -11,5 +11,7 @@ def cross_entropy(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
 
     Args: logits (B, T, V) and targets (B, T) aligned with them, `IGNORE` where a position does not count.
     """
-    total = F.cross_entropy(logits_BTV.float().flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum")
+    total = F.cross_entropy(
+        logits_BTV.float().flatten(0, 1), targets_BT.flatten(), ignore_index=IGNORE, reduction="sum"
+    )
     return total / (targets_BT != IGNORE).sum().clamp(min=1)

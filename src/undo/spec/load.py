@@ -125,3 +125,7 @@ def _line(node: yaml.Node | None, path: tuple[str, ...]) -> int | None:
         else:
             break
     return line
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")

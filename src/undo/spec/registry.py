@@ -1,4 +1,4 @@
-"""Plug-ins by file name: put one file into the kind's folder, or name a class in an entry point, and it is registered."""
+"""Plug-ins by file name: a file in the kind's folder is registered, and so is a class named by an entry point."""
 
 import importlib
 import inspect
@@ -75,6 +75,6 @@ class _PluginSchema:
 
 
 def plugin_field(kind: str) -> Any:
-    """The type of a recipe field that holds a plug-in of this kind, given by its name or as `{name: ..., knob: ...}`."""
+    """The type of a recipe field that holds a plug-in of this kind, a name or `{name: ..., knob: ...}`."""
     validator = BeforeValidator(lambda data: _resolve(kind, data))
     return Annotated[SerializeAsAny[BaseModel], validator, _PluginSchema(kind)]

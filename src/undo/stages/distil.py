@@ -35,7 +35,13 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     state = context.fit(student, job)
     models.save_model(student, corpus.tokenizer, context.folder / "model")
     gap = goal - state.evals[-1]["retain"] if state.evals else None
-    evals = {"teacher_retain": goal, "gap": gap, "stopped_by_rule": state.stopped, "steps": state.step, "checks": state.evals}
+    evals = {
+        "teacher_retain": goal,
+        "gap": gap,
+        "stopped_by_rule": state.stopped,
+        "steps": state.step,
+        "checks": state.evals,
+    }
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)
 
 
@@ -48,7 +54,12 @@ def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any) -> Any
         case "base_init":
             return initial_model(settings["model"], corpus, seed)
         case "noised":
-            noise = (settings["noise_alpha"], settings["noise_beta"], derive_seed(seed, "noise"), settings["noise_rule"])
+            noise = (
+                settings["noise_alpha"],
+                settings["noise_beta"],
+                derive_seed(seed, "noise"),
+                settings["noise_rule"],
+            )
             return models.perturb(teacher, *noise)
         case "teacher":
             return models.perturb(teacher, 0.0, 0.0, seed)

@@ -45,7 +45,9 @@ def disruption(model: Any, base: Any, corpus: Any) -> dict[str, float]:
     """KL(base || model) on retain text and KL(uniform || model) on forget text, nats per token, on unseen draws."""
     import torch
 
-    retain, forget = (data.first_rows(corpus, domain, "attack", ROWS).to(model.device) for domain in ("retain", "forget"))
+    retain, forget = (
+        data.first_rows(corpus, domain, "attack", ROWS).to(model.device) for domain in ("retain", "forget")
+    )
     with torch.inference_mode():
         base_logits, logits = (m(input_ids=retain.ids).logits for m in (base, model))
         uniform = objectives.uniform_kl(model(input_ids=forget.ids).logits, forget.targets)

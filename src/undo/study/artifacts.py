@@ -1,6 +1,6 @@
 """Artifacts: one folder per stage, complete exactly when its manifest is there.
 
-    <out>/artifacts/<kind>-<key>/  stage.json  metrics.jsonl  evals.json  model/  manifest.json (last, atomically)
+<out>/artifacts/<kind>-<key>/  stage.json  metrics.jsonl  evals.json  model/  manifest.json (last, atomically)
 """
 
 import hashlib
@@ -56,7 +56,9 @@ def complete(folder: Path, stage: dict[str, Any], evals: dict[str, Any], metrics
     (folder / "evals.json").write_text(json.dumps(evals, indent=1), encoding="utf-8")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    write_atomically(folder / MANIFEST, json.dumps({"files": {name: sha256(folder / name) for name in names}}, indent=1))
+    write_atomically(
+        folder / MANIFEST, json.dumps({"files": {name: sha256(folder / name) for name in names}}, indent=1)
+    )
 
 
 def sha256(path: Path) -> str:

@@ -28,7 +28,10 @@ def estimate(plan: Plan, store: Store, workers: int) -> Estimate:
     """Time is the longer of the work shared out evenly and the longest chain of stages."""
     rate, source = _measured_rate(plan, store)
     seconds = {
-        id: 0.0 if store.done(id) else stage.flops / rate + (0.0 if stage.flops else OTHER_STAGE_S)
+        id: 0.0
+        if store.done(id)
+        else stage.flops / rate
+        + (0.0 if stage.flops else OTHER_STAGE_S)
         + ATTACK_EVAL_S * len(stage.settings.get("attack", {}).get("eval_steps", ()))
         for id, stage in plan.stages.items()
     }

@@ -53,7 +53,10 @@ class Execution:
     failures: dict[str, str] = field(default_factory=dict)
 
     def run(self) -> dict[str, str]:
-        """Runs what is missing. Returns the failed stages with their messages; raises UserError where only the user can help."""
+        """Runs what is missing. Returns the failed stages with their messages.
+
+        Raises UserError where only the user can help (a full disk, a setting that does not fit the model).
+        """
         self._discard_corrupted()
         self.waiting = {id: stage for id, stage in self.plan.stages.items() if not self.store.done(id)}
         self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
@@ -74,9 +77,8 @@ class Execution:
     def _discard_corrupted(self) -> None:
         for stage in self.plan.stages.values():
             if self.store.done(stage.id) and (bad := self.store.corrupted(stage.id)):
-                self.listener.noted(
-                    f"artifact {stage.id} ({stage.label}) is corrupted: {bad} does not match its checksum; computing it again"
-                )
+                what = f"artifact {stage.id} ({stage.label}) is corrupted: {bad} does not match its checksum"
+                self.listener.noted(f"{what}; computing it again")
                 self.store.discard(stage.id)
 
     def _hand_out(self, crew: list[Worker]) -> None:
@@ -94,8 +96,12 @@ class Execution:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
         log = open(self.store.root.parent / "worker.log", "ab")  # noqa: SIM115  # the process keeps it
         process = subprocess.Popen(
-            [sys.executable, "-m", "undo.study.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-            env=environment, start_new_session=True,  # Ctrl-C reaches us alone; we end the workers
+            [sys.executable, "-m", "undo.study.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches us alone; we end the workers
         )
         log.close()
         worker = Worker(process)
@@ -112,8 +118,13 @@ class Execution:
         del self.waiting[stage.id]
         worker.stage = stage
         job = {
-            "id": stage.id, "kind": stage.kind, "label": stage.label, "settings": stage.settings,
-            "inputs": stage.inputs, "version": stage_version(stage.kind), "folder": str(self.store.folder(stage.id)),
+            "id": stage.id,
+            "kind": stage.kind,
+            "label": stage.label,
+            "settings": stage.settings,
+            "inputs": stage.inputs,
+            "version": stage_version(stage.kind),
+            "folder": str(self.store.folder(stage.id)),
             "input_folders": {role: str(_input_folder(self.store, id)) for role, id in stage.inputs.items()},
             "checkpoint_seconds": self.plan.recipe.checkpoint_seconds,
         }

@@ -120,8 +120,12 @@ class _Replication:
     def _pretrained(self, role: str, domains: list[str], steps: int) -> ModelNode:
         pretrain = self.recipe.pretrain
         settings = {
-            "model": self.shape, "domains": domains, "steps": steps, "seed": self.seed,
-            "batch_rows": pretrain.batch_rows, "optim": pretrain.optim.model_dump(mode="json"),
+            "model": self.shape,
+            "domains": domains,
+            "steps": steps,
+            "seed": self.seed,
+            "batch_rows": pretrain.batch_rows,
+            "optim": pretrain.optim.model_dump(mode="json"),
         }
         flops = steps * pretrain.batch_rows * self._row_flops(3)
         return ModelNode(role, role, self.seed, self._add("pretrain", role, settings, {}, steps, flops))
@@ -136,7 +140,10 @@ class _Replication:
     def _student(self, student: Student, teacher: ModelNode, alpha: float | None) -> ModelNode:
         distil = self.recipe.distil
         settings = {
-            "model": self.shape, "evaluation": self.evaluation, "seed": self.seed, "init": student.init,
+            "model": self.shape,
+            "evaluation": self.evaluation,
+            "seed": self.seed,
+            "init": student.init,
             **distil.model_dump(mode="json", exclude={"students"}),
         }
         beta = None
@@ -149,8 +156,15 @@ class _Replication:
             "distil", name, settings, {"model": teacher.stage}, steps, steps * distil.batch_rows * self._row_flops(4)
         )
         return ModelNode(
-            name, "student", self.seed, stage, method=teacher.method, teacher=teacher.id,
-            student_init=student.init, noise_alpha=alpha, noise_beta=beta,
+            name,
+            "student",
+            self.seed,
+            stage,
+            method=teacher.method,
+            teacher=teacher.id,
+            student_init=student.init,
+            noise_alpha=alpha,
+            noise_beta=beta,
         )
 
     def _test(self, model: ModelNode, base: ModelNode) -> None:
@@ -166,7 +180,10 @@ class _Replication:
 
     def _attack(self, model: ModelNode, name: str, skill: str, variant: Any) -> AttackRun:
         settings = {
-            "attack": variant.model_dump(mode="json"), "skill": skill, "seed": self.seed, "evaluation": self.evaluation
+            "attack": variant.model_dump(mode="json"),
+            "skill": skill,
+            "seed": self.seed,
+            "evaluation": self.evaluation,
         }
         label = f"{name} {skill} {' '.join(f'{value:g}' for value in variant.label().values())} on {model.id}"
         flops = variant.steps * variant.batch_rows * self._row_flops(3)
@@ -174,7 +191,13 @@ class _Replication:
         return AttackRun(name, skill, variant.label(), stage)
 
     def _add(
-        self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], steps: int = 0, flops: float = 0.0
+        self,
+        kind: str,
+        label: str,
+        settings: dict[str, Any],
+        inputs: dict[str, str],
+        steps: int = 0,
+        flops: float = 0.0,
     ) -> str:
         inputs = {"data": self.corpus, **inputs}
         return self.plan.add(kind, f"{label} (seed {self.seed})", settings, inputs, steps=steps, flops=flops)

@@ -59,12 +59,22 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
         paid.append(_ledger(store, plan.stages[node.stage].inputs["model"]))
     test, heldout = evals["test"], evals["heldout"]
     row = {
-        "id": node.id, "role": node.role, "method": node.method, "teacher": node.teacher,
-        "student_init": node.student_init, "noise_alpha": node.noise_alpha, "noise_beta": node.noise_beta,
-        "seed": node.seed, "retain": test["retain"], "forget": test["forget"], "neutral": test["neutral"],
-        "heldout_retain": heldout["retain"], "heldout_forget": heldout["forget"],
+        "id": node.id,
+        "role": node.role,
+        "method": node.method,
+        "teacher": node.teacher,
+        "student_init": node.student_init,
+        "noise_alpha": node.noise_alpha,
+        "noise_beta": node.noise_beta,
+        "seed": node.seed,
+        "retain": test["retain"],
+        "forget": test["forget"],
+        "neutral": test["neutral"],
+        "heldout_retain": heldout["retain"],
+        "heldout_forget": heldout["forget"],
         "groups": {name: value for name, value in test.items() if "/" in name},
-        "retain_kl_from_base": evals["retain_kl_from_base"], "forget_kl_from_uniform": evals["forget_kl_from_uniform"],
+        "retain_kl_from_base": evals["retain_kl_from_base"],
+        "forget_kl_from_uniform": evals["forget_kl_from_uniform"],
         "artifact": f"artifacts/{node.stage}",
     }
     row |= {name: sum(ledger[name] for ledger in paid) for name in ("flops", "tokens", "forget_tokens", "wall_s")}
@@ -82,10 +92,17 @@ def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
             continue
         rows = [{"step": 0, "tokens": 0, "forget_tokens": 0, **start}, *store.read(run.stage, "evals.json")["points"]]
         points = [{name: value for name, value in row.items() if "/" not in name} for row in rows]
-        curves.append({
-            "model": node.id, "attack": run.attack, "skill": run.skill, "variant": run.variant, "seed": node.seed,
-            "points": [{"neutral": None, **point} for point in points], "artifact": f"artifacts/{run.stage}",
-        })
+        curves.append(
+            {
+                "model": node.id,
+                "attack": run.attack,
+                "skill": run.skill,
+                "variant": run.variant,
+                "seed": node.seed,
+                "points": [{"neutral": None, **point} for point in points],
+                "artifact": f"artifacts/{run.stage}",
+            }
+        )
     return curves
 
 
@@ -97,8 +114,13 @@ def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
     stage = plan.stages[stage_id]
     record = store.read(stage_id, "stage.json")
     return {
-        "id": stage_id, "kind": stage.kind, "label": stage.label, "seed": stage.settings.get("seed"),
-        "inputs": stage.inputs, "device": record["device"], "ledger": record["ledger"],
+        "id": stage_id,
+        "kind": stage.kind,
+        "label": stage.label,
+        "seed": stage.settings.get("seed"),
+        "inputs": stage.inputs,
+        "device": record["device"],
+        "ledger": record["ledger"],
     }
 
 
@@ -108,7 +130,8 @@ def _totals(plan: Plan, store: Store) -> dict[str, Any]:
     bases = {node.stage for node in plan.models if node.role == "base"}
     base_s = sum(spent.get(id, 0.0) for id in bases)
     return {
-        "study_s": round(sum(spent.values()), 1), "base_pretraining_s": round(base_s, 1),
+        "study_s": round(sum(spent.values()), 1),
+        "base_pretraining_s": round(base_s, 1),
         "study_over_base": round(sum(spent.values()) / base_s, 2) if base_s else None,
     }
 

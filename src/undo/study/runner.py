@@ -64,7 +64,9 @@ def _usable(out: Path, folder: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"the disk of {out} is full; free some space and run the same command again") from None
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise UserError(f"cannot write to {out}: {os.strerror(error.errno)}; choose another folder with --out") from None
+            raise UserError(
+                f"cannot write to {out}: {os.strerror(error.errno)}; choose another folder with --out"
+            ) from None
         raise
 
 

@@ -1,4 +1,4 @@
-"""Scores of attacked models (PROTOCOL section 5): worst case, relative robustness, relative compute, specific recovery."""
+"""Scores of attacked models: worst case, relative robustness and compute, specific recovery (PROTOCOL section 5)."""
 
 import math
 from collections.abc import Callable
@@ -65,10 +65,17 @@ class _Table:
         robust, robust_low, robust_high = self._robustness(model, seeds, recovery)
         compute, compute_low, compute_high = mean_interval(self._values(seeds, lambda s: self._compute(model, s)))
         return {
-            "model": model, "attack": attack, "budget": budget, "recovery": recovered,
+            "model": model,
+            "attack": attack,
+            "budget": budget,
+            "recovery": recovered,
             "neutral_recovery": mean_interval(self._values(seeds, lambda s: neutral(model, s)))[0],
-            "specific_recovery": specific, "relative_robustness": robust, "relative_compute": compute,
-            "ci_low": low, "ci_high": high, "n_seeds": len(seeds),
+            "specific_recovery": specific,
+            "relative_robustness": robust,
+            "relative_compute": compute,
+            "ci_low": low,
+            "ci_high": high,
+            "n_seeds": len(seeds),
             "specific_recovery_ci": [specific_low, specific_high],
             "relative_robustness_ci": [robust_low, robust_high],
             "relative_compute_ci": [compute_low, compute_high],

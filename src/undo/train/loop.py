@@ -121,7 +121,8 @@ def _evaluate(model: PreTrainedModel, job: FitJob, state: FitState) -> None:
     assert job.evaluate is not None
     flops, scores = count_flops(lambda: job.evaluate(model))  # type: ignore[misc]
     state.ledger.eval_flops += flops
-    state.evals.append({"step": state.step, "tokens": state.ledger.tokens,
-                        "forget_tokens": state.ledger.forget_tokens, **scores})
+    state.evals.append(
+        {"step": state.step, "tokens": state.ledger.tokens, "forget_tokens": state.ledger.forget_tokens, **scores}
+    )
     state.stopped = job.should_stop(scores)
     model.train()

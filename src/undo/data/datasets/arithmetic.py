@@ -56,9 +56,9 @@ class Arithmetic(Dataset):
     documents_per_domain: int = Field(20_000, ge=1)
     """Documents drawn per domain and role, with replacement, each fact equally likely within its operation."""
     word_share: float = Field(0.25, ge=0, le=1)
-    """Share of documents that are word problems; the rest are equations (paper: half; fewer teach a small model faster)."""
+    """Share of documents that are word problems; the rest are equations (paper: half; a small model needs fewer)."""
     english_share: float = Field(0.0, ge=0, lt=1)
-    """Share of retain documents that are English verses (paper: 75 % of tokens; 0 keeps the model small). Needs `[data]`."""
+    """Share of retain documents that are English verses (paper: 75 % of tokens; more than 0 needs `[data]`)."""
     heldout_share: float = Field(0.1, ge=0, lt=1)
     """Share of operand pairs that no training document holds."""
     valid_share: float = Field(0.25, gt=0, lt=1)
@@ -87,7 +87,11 @@ class Arithmetic(Dataset):
         """Items of every operation; the splits differ in their unordered operand pairs, across operations too."""
         for domain in DOMAINS:
             for name in OPERATIONS[domain]:
-                for split, limit in (("valid", self.valid_items), ("test", self.test_items), ("heldout", self.valid_items)):
+                for split, limit in (
+                    ("valid", self.valid_items),
+                    ("test", self.test_items),
+                    ("heldout", self.valid_items),
+                ):
                     facts = [fact for pair, fact in self._table(name) if self._split(name, pair) == split]
                     yield from self._ask(split, domain, name, facts, limit)
 
@@ -101,7 +105,7 @@ class Arithmetic(Dataset):
         return [fact for pair, fact in self._table(name) if (self._split(name, pair) == "heldout") == heldout]
 
     def _split(self, name: str, pair: tuple[int, int]) -> str:
-        """Splits by unordered operand pair, alike for an operation and its inverse, so that no fact gives another away."""
+        """Splits by unordered operand pair, alike for an operation and its inverse: no fact gives another away."""
         family = "sum" if name in OPERATIONS["retain"] else "product"
         chance = random.Random(derive_seed(self.draw, "split", family, *sorted(pair)))
         if chance.random() < self.heldout_share:
@@ -138,4 +142,3 @@ def render(name: str, fact: Fact, rng: random.Random, word: bool) -> tuple[str, 
     template = rng.choice(TEMPLATES[name])
     text = template.format(a=fact.a, b=fact.b, c="", who=rng.choice(NAMES), what=rng.choice(THINGS))
     return text, str(fact.c)
-
