@@ -1,13 +1,19 @@
 """undo: make a capability of a language model go for good, and find out whether it is gone."""
 
+from typing import TYPE_CHECKING, Any
+
 from undo.spec.lazy import lazy
+
+if TYPE_CHECKING:
+    from undo.api import load_recipe, plan, run
+    from undo.models import perturb
 
 __version__ = "0.1.0"
 __all__ = ["load_recipe", "perturb", "plan", "run"]
 
-_api = lazy(__name__, api="load_recipe plan run")
-_models = lazy(__name__, models="perturb")
+_lazy_api = lazy(__name__, api="load_recipe plan run")
+_lazy_models = lazy(__name__, models="perturb")
 
 
-def __getattr__(name: str):
-    return _models(name) if name == "perturb" else _api(name)
+def __getattr__(name: str) -> Any:
+    return _lazy_models(name) if name == "perturb" else _lazy_api(name)

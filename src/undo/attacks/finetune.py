@@ -26,4 +26,4 @@ class Finetune(Attack):
 
     def optim(self) -> Optim:
         """The published adversary's optimiser at the variant's rate."""
-        return Optim(learning_rate=self.learning_rates[0], warmup_steps=1, betas=(0.9, 0.999))
+        return Optim.model_validate({"learning_rate": self.learning_rates[0], "warmup_steps": 1, "betas": (0.9, 0.999)})

@@ -23,26 +23,25 @@ class TokenBatch(NamedTuple):
         """The same batch on a device."""
         return TokenBatch(self.ids.to(device), self.targets.to(device))
 
+    def tokens(self) -> int:
+        """Number of targets."""
+        return int((self.targets != IGNORE).sum())
+
 
 class Batch(NamedTuple):
-    """One step's rows per domain; a stage that reads one stream leaves the other empty (None)."""
+    """One step's rows per domain; a domain that the stage does not read has no rows."""
 
-    retain: TokenBatch | None
-    forget: TokenBatch | None
+    retain: TokenBatch
+    forget: TokenBatch
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        return Batch(*(rows.to(device) if rows is not None else None for rows in self))
+        return Batch(self.retain.to(device), self.forget.to(device))
 
     def all(self) -> TokenBatch:
         """The rows of both domains as one, retain first."""
-        present = [rows for rows in self if rows is not None]
-        return TokenBatch(torch.cat([rows.ids for rows in present]), torch.cat([rows.targets for rows in present]))
-
-    def tokens(self, domain: str | None = None) -> int:
-        """Targets in the batch, or in one domain of it."""
-        rows = self.all() if domain is None else getattr(self, domain)
-        return 0 if rows is None else int((rows.targets != IGNORE).sum())
+        ids_BT = torch.cat([self.retain.ids, self.forget.ids])
+        return TokenBatch(ids_BT, torch.cat([self.retain.targets, self.forget.targets]))
 
 
 def token_batch(rows_BT: np.ndarray, pad: int) -> TokenBatch:
@@ -78,20 +77,27 @@ def domain_batches(
     """Batches of `batch_rows` rows in equal parts from the domains (retain, forget), by step."""
     each = batch_rows // len(domains)
     streams = {domain: _stream(corpus, domain, role, each, seed) for domain in domains}
-    return lambda step: Batch(*(streams[d](step) if d in streams else None for d in ("retain", "forget")))
+    none = _no_rows(corpus)
+    retain, forget = (streams.get(domain, lambda step: none) for domain in ("retain", "forget"))
+    return lambda step: Batch(retain(step), forget(step))
 
 
 def adversary_batches(corpus: Corpus, skill: Domain, batch_rows: int, seed: int) -> Callable[[int], Batch]:
     """The adversary's batches: its own draws of the skill to relearn, counted as forget rows, and nothing else."""
     stream = _stream(corpus, skill, "attack", batch_rows, seed)
-    return lambda step: Batch(retain=None, forget=stream(step))
+    none = _no_rows(corpus)
+    return lambda step: Batch(retain=none, forget=stream(step))
 
 
 def first_rows(corpus: Corpus, domain: Domain, role: str, count: int) -> TokenBatch:
     """The first rows of a stream, unshuffled, to measure on."""
-    return token_batch(corpus.rows(domain, role)[:count], corpus.tokenizer.pad_token_id)
+    return token_batch(corpus.rows(domain, role)[:count], corpus.pad)
+
+
+def _no_rows(corpus: Corpus) -> TokenBatch:
+    return token_batch(np.empty((0, corpus.tokenizer.model_max_length), dtype=np.int32), corpus.pad)
 
 
 def _stream(corpus: Corpus, domain: Domain, role: str, batch_rows: int, seed: int) -> Stream:
     own_seed = derive_seed(seed, domain, role)
-    return Stream(corpus.rows(domain, role), batch_rows, corpus.tokenizer.pad_token_id, own_seed)
+    return Stream(corpus.rows(domain, role), batch_rows, corpus.pad, own_seed)

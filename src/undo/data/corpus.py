@@ -11,7 +11,7 @@ import numpy as np
 
 from undo.data.dataset import DOMAINS, Dataset, Domain, Item
 from undo.data.packing import pack
-from undo.data.tokenizer import load_tokenizer, train_tokenizer
+from undo.data.tokenizer import END, PAD, load_tokenizer, token_id, train_tokenizer
 
 ROLES = {"train": ("retain", "forget"), "attack": DOMAINS}
 """Who reads which domains: training never sees the neutral skill, every adversary has draws of its own."""
@@ -23,10 +23,11 @@ def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Pat
     # The neutral skill's words too: a token budget must buy as many neutral documents as forget ones.
     tokenizer = train_tokenizer((text for documents in texts.values() for text in documents), vocab_size, row_tokens)
     tokenizer.save_pretrained(folder / "tokenizer")
+    pad, end = token_id(tokenizer, PAD), token_id(tokenizer, END)
     counts = {}
     for (domain, role), documents in texts.items():
-        encoded = [[*ids, tokenizer.eos_token_id] for ids in tokenizer(documents)["input_ids"]]
-        np.save(folder / f"rows-{domain}-{role}.npy", pack(encoded, row_tokens, tokenizer.pad_token_id))
+        encoded = [[*ids, end] for ids in tokenizer(documents)["input_ids"]]
+        np.save(folder / f"rows-{domain}-{role}.npy", pack(encoded, row_tokens, pad))
         counts[f"{domain}/{role}"] = sum(map(len, encoded))
     with open(folder / "items.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(item._asdict()) + "\n" for item in dataset.items())
@@ -39,6 +40,7 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tokenizer = load_tokenizer(folder / "tokenizer")
+        self.pad = token_id(self.tokenizer, PAD)
 
     def rows(self, domain: Domain, role: str) -> np.ndarray:
         """Packed token ids (rows, row_tokens), int32."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -25,7 +25,7 @@ class ExactMatch(Evaluation):
     batch_tokens: int = Field(4096, ge=1)
     """Tokens per forward pass; items are batched by length."""
 
-    def scores(self, model, tokenizer, items) -> list[float]:
+    def scores(self, model, tokenizer: Any, items) -> list[float]:
         """One forward pass per batch of items of similar length, padded on the right."""
         import torch
 

@@ -35,7 +35,7 @@ class RMU(Method):
     def loss(self, model, batch, memo) -> LossTerms:
         """Both distances are per unit of width, mean over valid positions and layers."""
         steer_D = self.steer_scale * unit_vector(model.config.hidden_size, memo.seed).to(model.device)
-        retain_goals = [hidden.detach() for hidden in self._hidden(memo.reference, batch.retain.ids)]
+        retain_goals = self._hidden(memo.reference, batch.retain.ids)
         forget = self._distance(model, batch.forget, [steer_D] * len(self.layers))
         retain = self._distance(model, batch.retain, retain_goals)
         return LossTerms(forget + self.retain_weight * retain, {"retain_mse": retain, "forget_mse": forget})
@@ -52,10 +52,12 @@ class RMU(Method):
         return hidden
 
     def _distance(self, model, rows, goals: list[Tensor]) -> Tensor:
+        import torch
+
         valid_BT = rows.targets != objectives.IGNORE
         hidden = self._hidden(model, rows.ids)
         distances = [objectives.activation_mse(h, goal, valid_BT) for h, goal in zip(hidden, goals, strict=True)]
-        return sum(distances) / len(distances)
+        return torch.stack(distances).mean()
 
 
 def unit_vector(width: int, seed: int) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from undo.data.tokenizer import END, PAD, token_id
 from undo.models.device import pick_device
 
 transformers_logging.disable_progress_bar()  # the executor draws the only bars
@@ -25,9 +26,9 @@ def build_llama(
         max_position_embeddings=row_tokens,
         tie_word_embeddings=True,
         initializer_range=width**-0.5,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=token_id(tokenizer, PAD),
+        eos_token_id=token_id(tokenizer, END),
+        bos_token_id=token_id(tokenizer, END),
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -47,4 +48,5 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 
 def freeze(model: PreTrainedModel) -> PreTrainedModel:
     """The model itself, on the device, in evaluation mode and without gradients."""
-    return model.to(pick_device()).eval().requires_grad_(False)
+    model.to(pick_device())  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
+    return model.eval().requires_grad_(False)

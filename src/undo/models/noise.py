@@ -67,4 +67,4 @@ def _uniform(like: Tensor, bound: float, seed: int) -> Tensor:
 def _reinitialised(model: PreTrainedModel, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return type(model)(copy.deepcopy(model.config)).to(model.device)
+        return nn.Module.to(type(model)(copy.deepcopy(model.config)), model.device)

@@ -118,13 +118,17 @@ def _line(node: yaml.Node | None, path: tuple[str, ...]) -> int | None:
             if part not in pairs:
                 break
             key, node = pairs[part]
-            line = key.start_mark.line + 1
+            line = _from_one(key)
         elif isinstance(node, yaml.SequenceNode) and part.isdigit() and int(part) < len(node.value):
             node = node.value[int(part)]
-            line = node.start_mark.line + 1
+            line = _from_one(node)
         else:
             break
     return line
+
+
+def _from_one(node: yaml.Node | None) -> int | None:
+    return node.start_mark.line + 1 if node is not None and node.start_mark is not None else None
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """WHAT to run: the recipe of a study. Every field says its meaning, unit and source; nothing here imports torch."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
-from undo.spec.base import Spec, nearest
-from undo.spec.registry import plugin_field
+from undo.spec.base import Plugin, Spec, nearest
+from undo.spec.registry import PluginOf
 
 StudentInit = Literal["fresh", "base_init", "noised", "teacher"]
 Skill = Literal["forget", "neutral"]
@@ -33,7 +33,7 @@ class Optim(Spec):
 class Data(Spec):
     """The dataset, its tokenizer and its packing."""
 
-    dataset: plugin_field("datasets")
+    dataset: Annotated[SerializeAsAny[Plugin], PluginOf("datasets")]
     """A dataset by name, or with its knobs."""
     vocab_size: int = Field(512, ge=259)
     """Largest vocabulary of the byte-level BPE (256 bytes, padding, end, merges)."""
@@ -75,7 +75,7 @@ class Pretrain(Spec):
 class Suppress(Spec):
     """An unlearning method applied to the base; the result is a teacher."""
 
-    method: plugin_field("methods")
+    method: Annotated[SerializeAsAny[Plugin], PluginOf("methods")]
     """A method by name, or with its knobs."""
     steps: int = Field(ge=1)
     """Steps of suppression."""
@@ -134,7 +134,7 @@ class Distil(Spec):
 class Attack(Spec):
     """An attack, run against every model."""
 
-    attack: plugin_field("attacks")
+    attack: Annotated[SerializeAsAny[Plugin], PluginOf("attacks")]
     """An attack by name, or with its knobs."""
     skills: tuple[Skill, ...] = ("forget",)
     """What is relearnt: the forget skill, and as a control the neutral one that no model ever saw."""

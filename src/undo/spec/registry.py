@@ -5,9 +5,9 @@ import inspect
 import pkgutil
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, GetJsonSchemaHandler, SerializeAsAny
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError, core_schema
 
@@ -59,11 +59,17 @@ def _resolve(kind: str, data: Any) -> Any:
     return cls.model_validate(data)
 
 
-class _PluginSchema:
-    """Describes a plug-in field to editors: one alternative per registered name."""
+class PluginOf:
+    """Marks a recipe field that holds a plug-in of a kind: `Annotated[SerializeAsAny[Plugin], PluginOf("methods")]`.
+
+    The field takes a name, or `{name: ..., knob: ...}`; editors are told one alternative per registered name.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_before_validator_function(lambda data: _resolve(self.kind, data), handler(source))
 
     def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
         options: list[JsonSchemaValue] = [{"enum": names(self.kind)}]
@@ -72,9 +78,3 @@ class _PluginSchema:
             schema["properties"]["name"] = {"const": name}
             options.append(schema)
         return {"anyOf": options}
-
-
-def plugin_field(kind: str) -> Any:
-    """The type of a recipe field that holds a plug-in of this kind, a name or `{name: ..., knob: ...}`."""
-    validator = BeforeValidator(lambda data: _resolve(kind, data))
-    return Annotated[SerializeAsAny[BaseModel], validator, _PluginSchema(kind)]

@@ -46,7 +46,7 @@ def fit(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints, notify: N
     """
     device = pick_device()
     reset_peak_memory(device)
-    model.to(device).train()
+    model.to(device).train()  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
     optimizer = make_optimizer((p for p in model.parameters() if p.requires_grad), job.optim)
@@ -113,8 +113,8 @@ def _account(state: FitState, batch: Batch, cost: tuple[int, int]) -> None:
     state.step += 1
     state.ledger.forward_flops += cost[0]
     state.ledger.backward_flops += cost[1]
-    state.ledger.tokens += batch.tokens()
-    state.ledger.forget_tokens += batch.tokens("forget")
+    state.ledger.tokens += batch.retain.tokens() + batch.forget.tokens()
+    state.ledger.forget_tokens += batch.forget.tokens()
 
 
 def _evaluate(model: PreTrainedModel, job: FitJob, state: FitState) -> None:
