@@ -46,9 +46,7 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         code = wrong_input(error)
     except (KeyboardInterrupt, typer.Abort):
-        tell(
-            f"interrupted; what is finished is kept, the rest goes on from its last checkpoint: undo {shlex.join(given)}"
-        )
+        tell(f"interrupted; nothing finished is lost. To go on: undo {shlex.join(given)}")
         code = INTERRUPTED
     except BrokenPipeError:
         code = FAILED

@@ -32,9 +32,10 @@ class ProgressListener:
         self._end(stage, "done")
 
     def failed(self, stage: Stage, message: str) -> None:
-        """Takes the bar away and says why, at once."""
+        """Takes the bar away; the reason stands at the end of the run, where it is not scrolled away."""
         self._end(stage, "FAILED")
-        self.noted(f"{stage.label}: {message}")
+        if self.progress.console.is_terminal:
+            self.noted(f"failed: {stage.label}: {message}")
 
     def noted(self, message: str) -> None:
         """A line above the bars."""

@@ -34,7 +34,7 @@ def run(
     if study.results["scores"]:
         print_summary(study.results)
         print(f"report: {study.folder / 'report' / 'index.html'}")
-    done = f"{listener.computed} stages computed, {len(study.plan.stages) - listener.computed} cached"
+    done = f"{listener.computed} stages computed, {study.cached} cached"
     if study.failures:
         tell(
             f"{len(study.failures)} stages failed; {done}. What they do not touch is complete; run again after a change"

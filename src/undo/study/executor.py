@@ -51,6 +51,7 @@ class Execution:
     workers: int
     listener: Listener
     failures: dict[str, str] = field(default_factory=dict)
+    cached: int = 0
 
     def run(self) -> dict[str, str]:
         """Runs what is missing. Returns the failed stages with their messages.
@@ -59,8 +60,9 @@ class Execution:
         """
         self._discard_corrupted()
         self.waiting = {id: stage for id, stage in self.plan.stages.items() if not self.store.done(id)}
+        self.cached = len(self.plan.stages) - len(self.waiting)
         self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
-        self.urgency = _urgency(self.plan)
+        self.order = _order(self.plan)
         crew: list[Worker] = []
         try:
             while self.waiting or any(worker.stage for worker in crew):
@@ -83,7 +85,7 @@ class Execution:
 
     def _hand_out(self, crew: list[Worker]) -> None:
         ready = [stage for stage in self.waiting.values() if all(map(self.store.done, stage.inputs.values()))]
-        for stage in sorted(ready, key=lambda stage: -self.urgency[stage.id]):
+        for stage in sorted(ready, key=lambda stage: self.order[stage.id]):
             worker = next((worker for worker in crew if worker.stage is None), None)
             if worker is None and len(crew) < self.workers:
                 worker = self._hire()
@@ -168,10 +170,18 @@ def _input_folder(store: Store, stage_id: str) -> Path:
     return folder if stage_id.startswith("data-") else folder / "model"
 
 
-def _urgency(plan: Plan) -> dict[str, float]:
-    """Estimated FLOPs from a stage to the end of the longest chain that needs it: longest chains go first."""
+def _order(plan: Plan) -> dict[str, tuple[int, float]]:
+    """Sort keys of the stages: seed by seed, so that whole replications finish early; within one, longest chains first.
+
+    The length of a chain is its estimated FLOPs from a stage to the end of what needs it.
+    """
     after: dict[str, float] = dict.fromkeys(plan.stages, 0.0)
     for stage in reversed(plan.stages.values()):
         for needed in stage.inputs.values():
             after[needed] = max(after[needed], after[stage.id] + stage.flops)
-    return {id: after[id] + stage.flops for id, stage in plan.stages.items()}
+    turns: dict[str, int] = {}
+    for id, stage in plan.stages.items():
+        inherited = max((turns[needed] for needed in stage.inputs.values()), default=0)
+        seed = stage.settings.get("seed")
+        turns[id] = inherited if seed is None else plan.recipe.seeds.index(seed)
+    return {id: (turns[id], -after[id] - stage.flops) for id, stage in plan.stages.items()}

@@ -22,12 +22,13 @@ from undo.study.results import collect
 
 @dataclass(frozen=True)
 class Study:
-    """A study that ran: its folder, results, and the stages that failed."""
+    """A study that ran: its folder, results, the stages that failed, and how many were taken as they were."""
 
     folder: Path
     plan: Plan
     results: dict[str, Any]
     failures: dict[str, str]
+    cached: int
 
 
 def run_study(recipe: Recipe, out: Path, listener: Listener, workers: int | None = None) -> Study:
@@ -40,10 +41,11 @@ def run_study(recipe: Recipe, out: Path, listener: Listener, workers: int | None
     with _usable(out, folder):
         dumped = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_atomically(folder / "recipe.yaml", dumped)
-        failures = Execution(plan, store, workers or available_cores(), listener).run()
+        execution = Execution(plan, store, workers or available_cores(), listener)
+        failures = execution.run()
         results = collect(plan, store, describe_environment(_device(plan, store)), failures)
         write_atomically(folder / "report" / "results.json", json.dumps(results, indent=1, allow_nan=False))
-    return Study(folder, plan, results, failures)
+    return Study(folder, plan, results, failures, execution.cached)
 
 
 def _device(plan: Plan, store: Store) -> str:

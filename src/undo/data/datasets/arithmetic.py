@@ -105,7 +105,7 @@ class Arithmetic(Dataset):
         return [fact for pair, fact in self._table(name) if (self._split(name, pair) == "heldout") == heldout]
 
     def _split(self, name: str, pair: tuple[int, int]) -> str:
-        """Splits by unordered operand pair, alike for an operation and its inverse: no fact gives another away."""
+        """Splits by unordered summands or factors, alike for an operation and its inverse: none gives another away."""
         family = "sum" if name in OPERATIONS["retain"] else "product"
         chance = random.Random(derive_seed(self.draw, "split", family, *sorted(pair)))
         if chance.random() < self.heldout_share:
@@ -113,7 +113,10 @@ class Arithmetic(Dataset):
         return "valid" if chance.random() < self.valid_share else "test"
 
     def _table(self, name: str) -> Iterator[tuple[tuple[int, int], Fact]]:
-        """Every (operand pair, fact) of an operation. The neutral product is that of permuted factors."""
+        """Every (pair, fact) of an operation; the pair is the summands or factors behind the fact.
+
+        The neutral product is that of permuted factors.
+        """
         high = self.max_operand if name in OPERATIONS["retain"] else self.max_factor
         permuted = list(range(1, high + 1))
         random.Random(derive_seed(self.draw, "permutation")).shuffle(permuted)
@@ -124,7 +127,7 @@ class Arithmetic(Dataset):
                     case "add":
                         yield (a, b), Fact(a, b, a + b)
                     case "sub" if a >= b:
-                        yield (a, b), Fact(a, b, a - b)
+                        yield (b, a - b), Fact(a, b, a - b)
                     case "mul":
                         yield (a, b), Fact(a, b, product)
                     case "div":

@@ -1,0 +1,145 @@
+"""The command line as a user meets it."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from undo.cli.reference import reference
+from undo.spec.load import load_recipe, schema_text, shipped_recipes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def undo(*arguments: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "undo", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "quickstrat"], "no recipe 'quickstrat'; did you mean 'quickstart'?"),
+        (["runn"], "Did you mean 'run'?"),
+        (["run", "smoke", "--bogus"], "--bogus"),
+        (["run", "smoke", "sed=3"], "override of sed: unknown key 'sed'; did you mean 'seeds'?"),
+        (["run", "smoke", "seeds=[1,x]"], "override of seeds.1: Input should be a valid integer"),
+        (["run", "smoke", "seeds=[]"], "override of seeds"),
+        (
+            ["run", "smoke", "distil.stop.max_gap=7"],
+            "override of distil.stop.max_gap: Input should be less than or equal to 1",
+        ),
+        (["run", "smoke", "suppress.maxent.method=maxnt"], "no 'maxnt' among the methods; did you mean 'maxent'?"),
+        (["run", "smoke", "suppress.maxent.method.retain=1"], "unknown key 'retain'; did you mean 'retain_weight'?"),
+        (["run", "smoke", "model.width=30"], "must be a multiple of 2 x heads"),
+        (["run", "smoke", "seeds"], "must look like key.path=value"),
+        (["run", "nothing.yaml"], "cannot read the recipe nothing.yaml"),
+        (["run", "smoke", "--workers", "0"], "--workers"),
+        (["list", "method"], "did you mean 'methods'?"),
+        (["report", "."], "holds no report/results.json"),
+    ],
+)
+def test_wrong_input_is_one_clear_line(arguments, says, tmp_path):
+    done = undo(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_key_in_a_file_names_its_line(tmp_path):
+    text = (ROOT / "src/undo/recipes/smoke.yaml").read_text().replace("  base_steps: 60", "  base_stepz: 60")
+    (tmp_path / "mine.yaml").write_text(text)
+    line = text[: text.index("base_stepz")].count("\n") + 1
+    done = undo("plan", "mine.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert (
+        f"mine.yaml, line {line}, key 'pretrain.base_stepz': unknown key 'base_stepz'; did you mean 'base_steps'?"
+        in done.stderr
+    )
+
+
+def test_a_layer_that_the_model_lacks_is_told_by_name(tmp_path):
+    done = undo("run", "smoke", "suppress.rmu.method.layers=[5]", "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert "rmu (seed 1): no layer 5: this model has layers 0 to 1" in done.stderr
+
+
+def test_help_is_fast_and_needs_no_torch():
+    code = "import sys; from undo.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        undo("--help")
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.3
+
+
+def test_plan_and_list_and_report_need_no_torch():
+    code = (
+        "import sys; from undo import api; from undo.cli.list_ import list_kind; import undo.report.page\n"
+        "api.plan('smoke'); [list_kind(k) for k in ('recipes', 'methods', 'attacks', 'datasets', 'evals')]\n"
+        "assert not {'torch', 'transformers'} & sys.modules.keys()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_names_every_recipe_and_method():
+    assert {line.split()[0] for line in undo("list").stdout.splitlines()} == set(shipped_recipes())
+    assert {line.split()[0] for line in undo("list", "methods").stdout.splitlines()} >= {"graddiff", "maxent", "rmu"}
+
+
+def test_plan_prints_the_graph_and_computes_nothing(tmp_path):
+    done = undo("plan", "quickstart", "--out", str(tmp_path))
+    assert done.returncode == 0
+    assert re.search(r"1 seed, \d+ stages \(0 done\), at most \d\.\d", done.stdout)
+    assert "needs base (seed 1)" in done.stdout and "up to" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_and_version():
+    assert undo("--version").stdout.startswith("undo ")
+    assert undo("doctor").returncode == 0
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_valid_and_gives_reasons(name):
+    load_recipe(name)
+    text = (ROOT / f"src/undo/recipes/{name}.yaml").read_text()
+    assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
+
+
+def test_the_editors_schema_is_current():
+    assert (ROOT / "src/undo/recipes/recipe.schema.json").read_text() == schema_text(), "run: make docs"
+
+
+def test_the_command_reference_is_current():
+    assert (ROOT / "docs/cli.md").read_text() == reference(), "run: make docs"
+
+
+def test_the_readmes_commands_are_real():
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^    (?:\$ )?(undo|make) (\S+)(.*)$", readme, re.MULTILINE)
+    assert ("make", "quickstart", "") in [(tool, verb, "") for tool, verb, _ in commands]
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for tool, verb, rest in commands:
+        if tool == "make":
+            assert verb in targets
+            continue
+        assert undo(verb, "--help").returncode == 0
+        if verb in {"run", "plan"}:
+            recipe, *overrides = [word for word in rest.split("#")[0].split() if not word.startswith("-")]
+            load_recipe(recipe, [word for word in overrides if "=" in word])
+
+
+def test_make_quickstart_runs_what_the_readme_says():
+    makefile = (ROOT / "Makefile").read_text()
+    assert "run quickstart" in makefile and "-c constraints.txt" in makefile
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
+    assert "make test" in (ROOT / ".ci/run").read_text()

@@ -1,0 +1,72 @@
+"""Fixtures of every suite: a corpus and models small enough to be built anew, one thread, no network, no chance."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from undo import data, models, train
+from undo.spec.recipe import Optim
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported; a test that needs the network is a wrong test
+torch.set_num_threads(1)
+settings.register_profile("undo", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.load_profile("undo")
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory) -> Path:
+    from undo.data.datasets.arithmetic import Arithmetic
+
+    folder = tmp_path_factory.mktemp("corpus")
+    dataset = Arithmetic(
+        name="arithmetic", max_operand=8, max_factor=5, documents_per_domain=150, test_items=20, valid_items=10
+    )
+    data.write_corpus(dataset, vocab_size=300, row_tokens=32, folder=folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(corpus_folder):
+    return data.open_corpus(corpus_folder)
+
+
+@pytest.fixture
+def batch(corpus):
+    """Four retain and four forget rows."""
+    return data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=3)(0)
+
+
+@pytest.fixture
+def tiny_model(corpus):
+    return _tiny(corpus)
+
+
+@pytest.fixture(scope="session")
+def trained_folder(corpus, tmp_path_factory) -> Path:
+    """A tiny model that has seen both domains for 120 steps: right on some items, wrong on others."""
+    from undo.stages.pretrain import next_token_loss
+
+    folder, model = tmp_path_factory.mktemp("trained"), _tiny(corpus)
+    job = train.FitJob(
+        objective=next_token_loss,
+        batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 16, seed=5),
+        optim=Optim(learning_rate=1e-2, warmup_steps=3),
+        steps=120,
+    )
+    train.fit(model, job, train.Checkpoints(folder / "checkpoint", every_s=1e9), lambda *_: None)
+    models.save_model(model, corpus.tokenizer, folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture
+def trained_model(trained_folder):
+    return models.load_model(trained_folder)
+
+
+def _tiny(corpus):
+    return models.build_llama(
+        width=16, layers=2, heads=2, mlp_width=32, row_tokens=32, tokenizer=corpus.tokenizer, seed=1
+    )

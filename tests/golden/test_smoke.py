@@ -1,0 +1,127 @@
+"""The whole graph, run as a user runs it, against the contract and against itself."""
+
+import json
+import subprocess
+import sys
+import time
+
+import jsonschema
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from undo.spec.load import load_recipe
+from undo.study.artifacts import Store
+from undo.study.plan import make_plan
+from undo.study.results import results_schema
+
+STUDENTS = {"fresh-maxent", "fresh-rmu", "base_init-maxent", "undo-0.5-maxent", "teacher-maxent"}
+
+
+def test_results_follow_the_contract(smoke):
+    jsonschema.validate(smoke.results, results_schema())
+
+
+def test_every_model_of_the_recipe_is_there_with_counted_cost(smoke):
+    rows = {row["id"]: row for row in smoke.results["models"]}
+    assert set(rows) == {"base", "oracle", "graddiff", "maxent", "rmu"} | STUDENTS
+    assert all(row["flops"] > 0 and row["tokens"] > 0 for row in rows.values())
+    assert rows["oracle"]["forget_tokens"] == 0
+    assert rows["base"]["forget_tokens"] == pytest.approx(rows["base"]["tokens"] / 2, rel=0.01)
+
+
+def test_a_student_pays_for_its_teacher_and_for_teacher_forwards(smoke):
+    ledgers = {row["label"].split()[0]: row["ledger"] for row in smoke.results["stages"] if row["kind"] != "attack"}
+    rows = {row["id"]: row for row in smoke.results["models"]}
+    own, teacher = ledgers["fresh-maxent"], ledgers["maxent"]
+    assert rows["fresh-maxent"]["flops"] == own["flops"] + teacher["flops"]
+    base = ledgers["base"]
+    per_token = own["forward_flops"] / own["tokens"]
+    assert per_token == pytest.approx(2 * base["forward_flops"] / base["tokens"], rel=0.01)
+
+
+def test_curves_start_at_the_model_itself_and_count_the_adversarys_tokens(smoke):
+    forget = {row["id"]: row["forget"] for row in smoke.results["models"]}
+    for curve in smoke.results["curves"]:
+        steps = [point["step"] for point in curve["points"]]
+        assert steps == [0, 5, 10]
+        assert curve["points"][0]["forget"] == forget[curve["model"]]
+        assert curve["points"][1]["forget_tokens"] == pytest.approx(5 * 4 * 32, rel=0.05)
+        assert (curve["points"][1]["neutral"] is not None) == (curve["skill"] == "neutral")
+
+
+def test_recovery_is_the_worst_case_within_the_budget(smoke):
+    for score in smoke.results["scores"]:
+        values = [
+            point["forget"]
+            for curve in smoke.results["curves"]
+            if curve["model"] == score["model"] and curve["skill"] == "forget"
+            for point in curve["points"]
+            if point["step"] <= score["budget"]
+        ]
+        assert score["recovery"] == max(values)
+
+
+def test_no_path_or_user_leaks_into_results(smoke):
+    text = (smoke.folder / "report" / "results.json").read_text()
+    assert str(smoke.out) not in text
+    assert "/home/" not in text and "/root/" not in text
+
+
+def test_a_finished_study_runs_again_in_seconds_to_the_same_results(smoke):
+    started = time.perf_counter()
+    command = [sys.executable, "-m", "undo", "run", "smoke", "--out", str(smoke.out)]
+    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert again.returncode == 0
+    assert "0 stages computed" in again.stdout
+    assert time.perf_counter() - started < 8  # about 2 s on a quiet machine; slack for a busy one
+    assert json.loads((smoke.folder / "report" / "results.json").read_text()) == smoke.results
+
+
+def test_model_folders_load_with_plain_transformers(smoke):
+    folders = sorted((smoke.out / "artifacts").glob("*/model"))
+    assert len(folders) == len(smoke.results["models"])
+    for folder in folders:
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+        ids = tokenizer("3+4=", return_tensors="pt")["input_ids"]
+        assert torch.isfinite(model(input_ids=ids).logits).all()
+        assert tokenizer.pad_token_id != tokenizer.eos_token_id
+        assert model.config.pad_token_id == tokenizer.pad_token_id
+        assert tokenizer.decode(tokenizer("12*3=36")["input_ids"]) == "12*3=36"
+
+
+def test_rmu_moved_only_the_named_parameters(smoke):
+    plan = make_plan(load_recipe("smoke"))
+    nodes = {node.id: node for node in plan.models}
+    store = Store(smoke.out)
+    base, rmu = (
+        dict(AutoModelForCausalLM.from_pretrained(store.folder(nodes[id].stage) / "model").named_parameters())
+        for id in ("base", "rmu")
+    )
+    moved = {name for name in base if not base[name].equal(rmu[name])}
+    assert moved == {"model.layers.1.mlp.down_proj.weight"}
+
+
+def test_the_plan_of_a_finished_study_says_so(smoke):
+    command = [sys.executable, "-m", "undo", "plan", "smoke", "--out", str(smoke.out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "61 stages (61 done)" in done.stdout
+    assert "measured here" in done.stdout
+
+
+def test_changing_one_attack_rate_computes_only_that_variant(smoke):
+    recipe = load_recipe("smoke", ["attacks.relearn.attack.learning_rates=[0.003,0.0005]"])
+    store = Store(smoke.out)
+    missing = [stage.label for stage in make_plan(recipe).stages.values() if not store.done(stage.id)]
+    assert missing and all(" 0.0005 on " in label for label in missing)
+
+
+def test_the_table_and_the_report_are_named_at_the_end(smoke):
+    assert "worst of 2 variants" in smoke.stdout
+    assert str(smoke.folder / "report" / "index.html") in smoke.stdout
+    assert (smoke.folder / "report" / "index.html").is_file()
+    assert (smoke.folder / "recipe.yaml").is_file()
+
+
+def test_the_resolved_recipe_is_the_same_study(smoke):
+    assert make_plan(load_recipe(smoke.folder / "recipe.yaml")).study == smoke.folder.name

@@ -1,0 +1,83 @@
+"""Keys: a knob changes exactly the stages that depend on it."""
+
+import pytest
+
+from undo.spec.load import load_recipe
+from undo.study.plan import make_plan, stage_version
+
+
+def ids(*overrides: str) -> dict[str, str]:
+    plan = make_plan(load_recipe("smoke", list(overrides)))
+    return {f"{stage.kind}: {stage.label}": id for id, stage in plan.stages.items()}
+
+
+def changed(*overrides: str) -> set[str]:
+    """Labels of the stages whose key differs from the shipped recipe's."""
+    before, after = ids(), ids(*overrides)
+    return {label for label in after if before.get(label) != after[label]}
+
+
+def mentions(labels: set[str], *words: str) -> bool:
+    return all(any(word in label for word in words) for label in labels)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["checkpoint_seconds=3", "summary=other words", "name=renamed"],
+)
+def test_what_cannot_change_a_result_changes_no_key(override):
+    assert changed(override) == set()
+
+
+def test_a_stop_rule_touches_students_and_what_is_done_to_them():
+    labels = changed("distil.stop.max_gap=0.03")
+    assert mentions(labels, "fresh-", "base_init-", "undo-", "teacher-")
+    assert sum(label.startswith("distil") for label in labels) == 5
+
+
+def test_a_methods_knob_touches_its_teacher_and_that_teachers_students():
+    labels = changed("suppress.rmu.method.steer_scale=7")
+    assert mentions(labels, "rmu")
+    assert {"suppress: rmu (seed 1)", "distil: fresh-rmu (seed 1)"} <= labels
+
+
+def test_an_attack_knob_touches_attacks_alone():
+    labels = changed("attacks.relearn.attack.batch_rows=5")
+    assert mentions(labels, "attack: ") and len(labels) == 10 * 2 * 2
+
+
+def test_more_alphas_add_students_and_change_none():
+    before = set(ids().values())
+    students = "distil.students=[{init: noised, noise_alpha: [0.5, 0.7], teachers: [maxent]}]"
+    after = ids(students)
+    new = {label for label, id in after.items() if id not in before}
+    assert new and mentions(new, "undo-0.7-maxent")
+
+
+def test_more_seeds_leave_the_first_one_alone():
+    labels = changed("seeds=[1,2]")
+    assert labels and mentions(labels, "(seed 2)")
+
+
+def test_data_touches_everything():
+    assert len(changed("data.dataset.word_share=0.3")) == len(ids())
+
+
+def test_a_stages_version_is_part_of_its_key(monkeypatch):
+    before = ids()
+    import undo.stages.distil
+
+    monkeypatch.setattr(undo.stages.distil, "VERSION", 99)
+    stage_version.cache_clear()
+    after = ids()
+    stage_version.cache_clear()
+    labels = {label for label in after if before[label] != after[label]}
+    assert labels and mentions(labels, "fresh-", "base_init-", "undo-", "teacher-")
+
+
+def test_inputs_come_before_what_needs_them():
+    plan = make_plan(load_recipe("arithmetic"))
+    seen: set[str] = set()
+    for id, stage in plan.stages.items():
+        assert set(stage.inputs.values()) <= seen
+        seen.add(id)

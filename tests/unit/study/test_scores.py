@@ -1,0 +1,95 @@
+"""Scores against numbers worked out by hand."""
+
+import pytest
+from scipy import stats
+
+from undo.study.scores import mean_interval, score_rows, worst_case
+
+
+def curve(model, seed, points, skill="forget", rate=1e-3):
+    rows = [
+        {
+            "step": step,
+            "forget_tokens": step,
+            "forget": value,
+            "retain": 1.0,
+            "neutral": value if skill == "neutral" else None,
+        }
+        for step, value in points
+    ]
+    return {
+        "model": model,
+        "attack": "a",
+        "skill": skill,
+        "variant": {"learning_rate": rate},
+        "seed": seed,
+        "points": rows,
+    }
+
+
+def model(id, role, seed, flops, teacher=None):
+    return {"id": id, "role": role, "seed": seed, "flops": flops, "teacher": teacher}
+
+
+def study(seeds=(1, 2)):
+    models, curves = [], []
+    for seed in seeds:
+        shift = 0.02 * seed
+        models += [
+            model("oracle", "oracle", seed, 100),
+            model("t", "teacher", seed, 5),
+            model("s", "student", seed, 60, teacher="t"),
+        ]
+        curves += [
+            curve("oracle", seed, [(0, 0.0), (10, 0.1)]),
+            curve("t", seed, [(0, 0.0), (10, 0.9)]),
+            curve("t", seed, [(0, 0.0), (10, 0.5)], rate=1e-4),
+            curve("s", seed, [(0, 0.0), (10, 0.3 + shift)]),
+            curve("s", seed, [(0, 0.0), (10, 0.25)], skill="neutral"),
+        ]
+    return models, curves
+
+
+def row(rows, model, budget=10):
+    return next(row for row in rows if row["model"] == model and row["budget"] == budget)
+
+
+def test_the_worst_case_is_the_maximum_over_variants_and_earlier_steps():
+    curves = [curve("m", 1, [(0, 0.1), (10, 0.7), (20, 0.2)]), curve("m", 1, [(0, 0.1), (10, 0.3), (20, 0.4)])]
+    assert worst_case(curves, "forget", 0) == 0.1
+    assert worst_case(curves, "forget", 20) == 0.7
+
+
+def test_relative_robustness_compute_and_specific_recovery():
+    scored = row(score_rows(*study(), n_items=1000), "s")
+    robust = [(0.9 - 0.32) / 0.8, (0.9 - 0.34) / 0.8]
+    assert scored["recovery"] == pytest.approx(0.33)
+    assert scored["relative_robustness"] == pytest.approx(sum(robust) / 2)
+    assert scored["relative_compute"] == pytest.approx(0.6)
+    assert scored["neutral_recovery"] == pytest.approx(0.25)
+    assert scored["specific_recovery"] == pytest.approx(0.08)
+    assert scored["n_seeds"] == 2
+
+
+def test_the_ends_of_the_scale():
+    rows = score_rows(*study(), n_items=1000)
+    assert row(rows, "t")["relative_robustness"] == 0.0
+    assert row(rows, "oracle")["relative_robustness"] == 1.0
+    assert row(rows, "t")["specific_recovery"] is None
+
+
+def test_the_interval_is_students_t():
+    mean, low, high = mean_interval([0.1, 0.2, 0.6])
+    expected = stats.t.interval(0.95, 2, loc=0.3, scale=stats.sem([0.1, 0.2, 0.6]))
+    assert (mean, low, high) == pytest.approx((0.3, *expected))
+
+
+def test_one_seed_has_no_interval():
+    scored = row(score_rows(*study(seeds=(1,)), n_items=1000), "s")
+    assert scored["ci_low"] is None and scored["ci_high"] is None
+
+
+def test_robustness_is_null_where_the_ends_cannot_be_told_apart():
+    models, curves = study(seeds=(1,))
+    curves = [c for c in curves if c["model"] != "t"] + [curve("t", 1, [(0, 0.0), (10, 0.12)])]
+    assert row(score_rows(models, curves, n_items=100), "s")["relative_robustness"] is None
