@@ -12,7 +12,7 @@ from undo.spec.recipe import Optim
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported; a test that needs the network is a wrong test
 torch.set_num_threads(1)
-settings.register_profile("undo", deadline=None, derandomize=True, database=None, max_examples=60)
+settings.register_profile("undo", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("undo")
 
 

@@ -8,7 +8,7 @@ import typer
 def list_kind(
     kind: Annotated[str, typer.Argument(help="recipes, methods, attacks, datasets or evals.")] = "recipes",
 ) -> None:
-    """List recipes, methods, attacks, datasets or evals, with a line about each."""
+    """List recipes, methods, attacks, datasets or evals."""
     from undo.spec.base import nearest
     from undo.spec.errors import UserError
     from undo.spec.load import load_recipe, shipped_recipes

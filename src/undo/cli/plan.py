@@ -20,7 +20,7 @@ def plan(
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the cores.")] = None,
     all_stages: Annotated[bool, typer.Option("--all", help="Every stage, attacks and seeds too.")] = False,
 ) -> None:
-    """Print the graph of a study: stages, what is cached, FLOPs and an estimate of the time. Computes nothing."""
+    """Print a study's graph, what is cached, and its estimated cost."""
     from undo import api
     from undo.study.artifacts import Store
     from undo.study.environment import available_cores

@@ -19,7 +19,7 @@ def reference() -> str:
 def _command(name: str, command: Any) -> str:
     rows = [f"## undo {name}\n", f"{command.help}\n"]
     for parameter in command.params:
-        shown = " ".join(parameter.opts) if parameter.param_type_name == "option" else parameter.human_readable_name
+        shown = " ".join(parameter.opts)
         rows.append(f"- `{shown}`: {getattr(parameter, 'help', None) or ''}")
     return "\n".join(rows) + "\n"
 

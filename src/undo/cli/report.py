@@ -7,7 +7,7 @@ import typer
 
 
 def report(study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")]) -> None:
-    """Write a study's report again from its results.json, without computing anything."""
+    """Write a study's report again from its results."""
     from undo.report.page import write_report
     from undo.spec.errors import UserError
 

@@ -11,11 +11,11 @@ from undo.spec.errors import UserError
 
 
 def decoder_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The decoder blocks in order, with their names: the model's longest list of alike modules."""
+    """The decoder blocks in order, with their names: the outermost list of modules, the longest of several."""
     lists = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     if not lists:
         raise UserError(f"{type(model).__name__} has no list of decoder layers; this method does not fit it")
-    name, blocks = max(lists, key=lambda found: len(found[1]))
+    name, blocks = min(lists, key=lambda found: (found[0].count("."), -len(found[1])))
     return [(f"{name}.{index}", block) for index, block in enumerate(blocks)]
 
 
@@ -33,7 +33,10 @@ def matching_parameters(model: nn.Module, patterns: tuple[str, ...]) -> set[str]
     known = [name for name, _ in model.named_parameters()]
     picked = set()
     for pattern in patterns:
-        found = {name for name in known if re.match(pattern, name)}
+        try:
+            found = {name for name in known if re.match(pattern, name)}
+        except re.error as error:
+            raise UserError(f"'{pattern}' is no regular expression for parameter names: {error}") from None
         if not found:
             raise UserError(f"no parameter matches '{pattern}'; {nearest(pattern, known)}")
         picked |= found

@@ -65,6 +65,11 @@ def _uniform(like: Tensor, bound: float, seed: int) -> Tensor:
 
 
 def _reinitialised(model: PreTrainedModel, seed: int) -> nn.Module:
+    """A model of the same shape, every module drawn by the model's own initialiser under a seed of its name."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Module.to(type(model)(copy.deepcopy(model.config)), model.device)
+        torch.manual_seed(seed)  # for what only a constructor fills
+        fresh = type(model)(copy.deepcopy(model.config))
+        for name, module in fresh.named_modules():
+            torch.manual_seed(derive_seed(seed, name))
+            fresh._init_weights(module)
+    return nn.Module.to(fresh, model.device)

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from undo import data
+from undo.data.batches import Batch, Stream, token_batch
+from undo.objectives import IGNORE
+
+PAD, END = 0, 1
+
+
+def numbered(count: int) -> np.ndarray:
+    """Rows that hold their own number."""
+    return np.arange(2, count + 2, dtype=np.int32).repeat(2).reshape(count, 2)
+
+
+def seen(stream: Stream, steps) -> list[int]:
+    return [row for step in steps for row in stream(step).ids[:, 0].tolist()]
+
+
+@given(rows=st.integers(1, 9), batch_rows=st.integers(1, 12), steps=st.lists(st.integers(0, 20), min_size=1))
+def test_a_batch_depends_on_seed_and_step_alone(rows, batch_rows, steps):
+    used = Stream(numbered(rows), batch_rows, PAD, seed=7)
+    for step in steps:
+        fresh = Stream(numbered(rows), batch_rows, PAD, seed=7)
+        assert torch.equal(used(step).ids, fresh(step).ids)
+
+
+@given(rows=st.integers(1, 9), batch_rows=st.integers(1, 12))
+def test_every_epoch_visits_every_row_once(rows, batch_rows):
+    epochs = 3
+    steps = -(-rows * epochs // batch_rows)
+    order = seen(Stream(numbered(rows), batch_rows, PAD, seed=7), range(steps))
+    for epoch in range(epochs):
+        assert sorted(order[epoch * rows : (epoch + 1) * rows]) == list(range(2, rows + 2))
+
+
+def test_epochs_and_seeds_have_orders_of_their_own():
+    first, second = (seen(Stream(numbered(50), 50, PAD, seed=7), [epoch]) for epoch in (0, 1))
+    other = seen(Stream(numbered(50), 50, PAD, seed=8), [0])
+    assert first != second and first != other and first != list(range(2, 52))
+
+
+def test_padding_is_no_target_but_ends_are():
+    rows = token_batch(np.array([[5, END, 6, END], [7, END, PAD, PAD]], dtype=np.int32), PAD)
+    assert rows.ids.tolist() == [[5, END, 6, END], [7, END, PAD, PAD]]
+    assert rows.targets.tolist() == [[END, 6, END, IGNORE], [END, IGNORE, IGNORE, IGNORE]]
+    assert rows.ids.dtype == rows.targets.dtype == torch.int64
+
+
+def test_targets_are_counted_not_tokens():
+    assert token_batch(np.array([[5, END, PAD], [6, 7, END]], dtype=np.int32), PAD).tokens() == 3
+
+
+def test_all_rows_are_retain_first():
+    retain, forget = (token_batch(np.full((1, 2), token, dtype=np.int32), PAD) for token in (3, 4))
+    rows = Batch(retain, forget).all()
+    assert rows.ids.tolist() == [[3, 3], [4, 4]] and rows.targets.tolist() == [[3, IGNORE], [4, IGNORE]]
+
+
+def test_domains_share_the_rows_of_a_batch_equally(corpus):
+    batch = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)(0)
+    assert batch.retain.ids.shape == batch.forget.ids.shape == (4, 32)
+    alone = data.domain_batches(corpus, ["retain"], "train", 8, seed=1)(0)
+    assert alone.retain.ids.shape == (8, 32) and alone.forget.ids.shape == (0, 32)
+    assert torch.equal(alone.all().ids, alone.retain.ids)
+
+
+@pytest.mark.parametrize("domain", ["retain", "forget"])
+def test_training_reads_the_rows_of_its_domains(corpus, domain):
+    rows = {tuple(row) for row in corpus.rows(domain, "train").tolist()}
+    batch_at = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)
+    drawn = [tuple(row) for step in range(30) for row in getattr(batch_at(step), domain).ids.tolist()]
+    assert set(drawn) == rows
+
+
+@pytest.mark.parametrize("skill", ["forget", "neutral"])
+def test_the_adversary_reads_its_own_draws_of_the_skill_and_nothing_else(corpus, skill):
+    rows = {tuple(row) for row in corpus.rows(skill, "attack").tolist()}
+    batch_at = data.adversary_batches(corpus, skill, 4, seed=1)
+    for step in range(30):
+        batch = batch_at(step)
+        assert len(batch.retain.ids) == 0
+        assert {tuple(row) for row in batch.forget.ids.tolist()} <= rows
+
+
+def test_first_rows_are_unshuffled(corpus):
+    expected = corpus.rows("retain", "attack")[:5]
+    assert data.first_rows(corpus, "retain", "attack", 5).ids.numpy().tolist() == expected.tolist()

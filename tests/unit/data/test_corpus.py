@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+
+from undo import data
+from undo.data.datasets.arithmetic import Arithmetic
+
+STREAMS = [(d, "train") for d in ("retain", "forget")] + [(d, "attack") for d in ("retain", "forget", "neutral")]
+SMALL = {"name": "arithmetic", "max_operand": 6, "max_factor": 4, "documents_per_domain": 40}
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return Arithmetic(**SMALL)
+
+
+@pytest.fixture(scope="module")
+def written(dataset, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small-corpus")
+    return folder, data.write_corpus(dataset, 280, 16, folder)
+
+
+@pytest.mark.parametrize(("domain", "role"), STREAMS)
+def test_the_rows_hold_every_document_and_its_end(dataset, written, domain, role):
+    folder, counts = written
+    corpus = data.open_corpus(folder)
+    end, pad = corpus.tokenizer.eos_token_id, corpus.tokenizer.pad_token_id
+    flat = corpus.rows(domain, role).reshape(-1)
+    tokens = flat[flat != pad].tolist()
+    assert len(tokens) == counts[f"{domain}/{role}"]
+    documents = corpus.tokenizer.decode(tokens).split(corpus.tokenizer.eos_token)
+    assert documents == [*dataset.documents(domain, role), ""]
+    assert tokens.count(end) == SMALL["documents_per_domain"]
+
+
+def test_no_training_stream_of_the_neutral_skill_exists(written):
+    folder, counts = written
+    assert set(counts) == {f"{domain}/{role}" for domain, role in STREAMS}
+    assert sorted(path.name for path in folder.glob("rows-*")) == sorted(f"rows-{d}-{r}.npy" for d, r in STREAMS)
+
+
+def test_items_come_back_as_they_were(dataset, written):
+    assert data.open_corpus(written[0]).items() == list(dataset.items())
+
+
+def test_the_same_dataset_writes_the_same_bytes(dataset, written, tmp_path):
+    data.write_corpus(dataset, 280, 16, tmp_path)
+    for path in written[0].rglob("*"):
+        if path.is_file():
+            assert (tmp_path / path.relative_to(written[0])).read_bytes() == path.read_bytes()
+
+
+def test_rows_are_read_without_pickle(written, tmp_path):
+    (tmp_path / "tokenizer").symlink_to(written[0] / "tokenizer")
+    np.save(tmp_path / "rows-retain-train.npy", np.array([{"any": "object"}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        data.open_corpus(tmp_path).rows("retain", "train")

@@ -1,0 +1,124 @@
+"""What the stages add to the loop: how students start, when distillation ends, who reads what."""
+
+import json
+
+import pytest
+import torch
+
+from undo import models
+from undo.stages import Context, distil, suppress
+from undo.stages.evaluate import scorer
+from undo.stages.pretrain import initial_model
+
+SHAPE = {"width": 16, "layers": 2, "heads": 2, "mlp_width": 32}
+EVALUATION = {"name": "exact_match"}
+
+
+def context(folder, corpus_folder, trained_folder) -> Context:
+    return Context(
+        folder, {"data": corpus_folder, "model": trained_folder, "base": trained_folder}, lambda *_: None, 1e9
+    )
+
+
+def settings(init: str, **others) -> dict:
+    return {
+        "model": SHAPE,
+        "evaluation": EVALUATION,
+        "seed": 1,
+        "init": init,
+        "stream": "mixed",
+        "batch_rows": 4,
+        "optim": {"learning_rate": 1e-3},
+        "stop": {"max_gap": 0.0, "check_every": 3, "max_steps": 4},
+        **others,
+    }
+
+
+def same(first, second) -> bool:
+    return all(torch.equal(p, second.get_parameter(name)) for name, p in first.named_parameters())
+
+
+@pytest.fixture
+def base(corpus):
+    """The base before its first step."""
+    return initial_model(SHAPE, corpus, seed=1)
+
+
+def test_base_and_oracle_start_alike_and_every_seed_anew(corpus, base):
+    assert same(base, initial_model(SHAPE, corpus, seed=1))
+    assert not same(base, initial_model(SHAPE, corpus, seed=2))
+
+
+def test_a_fresh_student_shares_no_start_with_the_base(corpus, base, trained_model):
+    fresh = distil.starting_student(settings("fresh"), corpus, trained_model)
+    for name, parameter in fresh.named_parameters():
+        assert parameter.ndim < 2 or not torch.equal(parameter, base.get_parameter(name))
+
+
+def test_a_base_init_student_starts_where_the_base_did(corpus, base, trained_model):
+    assert same(distil.starting_student(settings("base_init"), corpus, trained_model), base)
+
+
+def test_a_teacher_student_is_a_copy_of_the_teacher(corpus, trained_model):
+    student = distil.starting_student(settings("teacher"), corpus, trained_model)
+    assert same(student, trained_model) and student is not trained_model
+
+
+@pytest.mark.parametrize("rule", ["initial", "paper"])
+def test_a_noised_student_is_the_perturbed_teacher(corpus, trained_model, rule):
+    noise = {"noise_alpha": 0.4, "noise_beta": 0.1, "noise_rule": rule}
+    student = distil.starting_student(settings("noised", **noise), corpus, trained_model)
+    other_seed = distil.starting_student({**settings("noised", **noise), "seed": 2}, corpus, trained_model)
+    gain = 0.6 * trained_model.model.norm.weight + (0.4 if rule == "initial" else 0.0)
+    torch.testing.assert_close(student.model.norm.weight, gain)
+    assert not same(student, trained_model) and not same(student, other_seed)
+
+
+def test_an_unknown_start_is_a_defect(corpus, trained_model):
+    with pytest.raises(ValueError, match="student initialisation"):
+        distil.starting_student(settings("nonsense"), corpus, trained_model)
+
+
+def test_distillation_reports_the_gap_of_the_student_it_saves(corpus, corpus_folder, trained_folder, tmp_path):
+    """Four steps are no multiple of three: the look at step 3 does not speak for the student of step 4."""
+    outcome = distil.run(settings("fresh"), context(tmp_path, corpus_folder, trained_folder))
+    student, teacher = models.load_model(tmp_path / "model"), models.load_model(trained_folder)
+    ask = scorer(EVALUATION, corpus, "valid", ["retain"])
+    assert outcome.evals["teacher_retain"] == ask(teacher.eval())["retain"]
+    assert outcome.evals["gap"] == pytest.approx(outcome.evals["teacher_retain"] - ask(student.eval())["retain"])
+    assert outcome.evals["checks"][-1]["step"] == outcome.evals["steps"] == 4
+
+
+def test_distillation_stops_by_its_rule(corpus_folder, trained_folder, tmp_path):
+    outcome = distil.run(settings("teacher"), context(tmp_path, corpus_folder, trained_folder))
+    assert outcome.evals["stopped_by_rule"] and outcome.evals["steps"] == 3 and outcome.evals["gap"] <= 0
+
+
+def test_a_student_of_its_own_teacher_has_nothing_to_learn(trained_model, batch):
+    assert distil.distillation_loss(trained_model, trained_model, batch).total.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_teacher_forward_is_paid_for(corpus_folder, trained_folder, tmp_path):
+    outcome = distil.run(settings("fresh"), context(tmp_path, corpus_folder, trained_folder))
+    weights = 2 * (4 * 16**2 + 3 * 16 * 32) + 16 * 300
+    forward = 4 * (2 * 32 * weights + 2 * 4 * 32**2 * 16)
+    assert outcome.ledger.forward_flops == 4 * 2 * forward
+
+
+def test_what_moved_unasked_or_not_at_all_is_a_defect(tiny_model, trained_model):
+    every = {name for name, _ in tiny_model.named_parameters()}
+    suppress.check_moved(tiny_model, trained_model, every)
+    suppress.check_moved(tiny_model, tiny_model, set())
+    for allowed in (every - {"model.norm.weight"}, every | {"extra"}):
+        with pytest.raises(RuntimeError, match=r"model\.norm\.weight|extra"):
+            suppress.check_moved(tiny_model, trained_model, allowed)
+
+
+def test_suppression_writes_a_teacher_whose_other_parameters_are_the_bases(corpus_folder, trained_folder, tmp_path):
+    rmu = {"name": "rmu", "layers": [1]}
+    chosen = {"method": rmu, "steps": 2, "batch_rows": 2, "optim": {"learning_rate": 1e-3}, "seed": 1}
+    suppress.run(chosen, context(tmp_path, corpus_folder, trained_folder))
+    teacher, base = models.load_model(tmp_path / "model"), models.load_model(trained_folder)
+    moved = {name for name, p in teacher.named_parameters() if not torch.equal(p, base.get_parameter(name))}
+    assert moved == {"model.layers.1.mlp.down_proj.weight"}
+    assert json.loads((tmp_path / "model/config.json").read_text())["pad_token_id"] is not None
