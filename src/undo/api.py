@@ -39,8 +39,7 @@ def run(
 ) -> Study:
     """Runs a study to its report. Finished stages are taken as they are; failed ones are named in the answer."""
     study = run_study(_recipe(recipe), Path(out), listener or Silent(), workers)
-    if study.results["scores"]:
-        write_report(study.folder)
+    write_report(study.folder)
     return study
 
 

@@ -6,11 +6,16 @@ from typing import Annotated
 import typer
 
 
-def report(study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")]) -> None:
+def report(
+    study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")],
+    picture: Annotated[Path | None, typer.Option(help="Write the headline figure here too, as SVG.")] = None,
+) -> None:
     """Write a study's report again from its results."""
-    from undo.report.page import write_report
+    from undo.report.page import save_picture, write_report
     from undo.spec.errors import UserError
 
     if not (study / "report" / "results.json").is_file():
         raise UserError(f"{study} holds no report/results.json; name the folder that 'undo run' printed")
     print(f"report: {write_report(study)}")
+    if picture is not None:
+        print(f"picture: {save_picture(study, picture)}")

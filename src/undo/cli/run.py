@@ -33,7 +33,7 @@ def run(
         tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
     if study.results["scores"]:
         print_summary(study.results)
-        print(f"report: {study.folder / 'report' / 'index.html'}")
+    print(f"report: {study.folder / 'report' / 'index.html'}")
     done = f"{listener.computed} stages computed, {study.cached} cached"
     if study.failures:
         tell(

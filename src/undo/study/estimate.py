@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from undo.study.artifacts import Store
 from undo.study.plan import Plan
 
-NOMINAL_RATE = 3.0e10
+NOMINAL_RATE = 4.0e10
 """FLOP/s of one core on the shipped arithmetic models, used until the store holds measurements of this machine."""
 OTHER_STAGE_S = 3.0
 """Seconds for a stage without training (data, evaluate): reading, tokenising, some forward passes."""

@@ -214,5 +214,7 @@ def _student_name(student: Student, teacher: str, alpha: float | None) -> str:
     """`fresh-maxent`, `undo-0.5-maxent`; settings that differ from the usual ones are named too."""
     if alpha is None:
         return f"{student.init}-{teacher}"
-    rule = "" if student.noise_rule == "initial" else f"-{student.noise_rule}"
-    return f"undo-{alpha:g}{rule}-{teacher}"
+    usual = Student.model_fields
+    rule = "" if student.noise_rule == usual["noise_rule"].default else f"-{student.noise_rule}"
+    beta = "" if student.noise_beta == usual["noise_beta"].default else f"-beta{student.noise_beta:g}"
+    return f"undo-{alpha:g}{beta}{rule}-{teacher}"

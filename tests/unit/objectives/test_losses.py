@@ -143,9 +143,8 @@ def test_uniform_kl_is_torchs():
 @pytest.mark.parametrize("shift", [0.0, -80.0, 1e4])
 def test_equal_logits_are_uniform(shift):
     _, _, targets = example((2, 3, 5), torch.float32)
-    assert uniform_kl(torch.full((2, 3, 5), shift), targets).item() == pytest.approx(
-        0, abs=1e-3 if shift > 1e3 else 1e-5
-    )
+    rounding = 1e-6 * max(1, abs(shift))  # of the logits themselves, in fp32
+    assert abs(uniform_kl(torch.full((2, 3, 5), shift), targets).item()) <= rounding
 
 
 def test_forward_kl_of_a_model_with_itself_is_zero():

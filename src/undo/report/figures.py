@@ -1,0 +1,379 @@
+"""results.json to plotly figures. Colour says what a model is, the marker which method is behind it."""
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from undo.report import rows as r
+
+Results = r.Results
+
+# Okabe and Ito's palette, safe for colour-blind readers; grey instead of black, to be seen on a dark page too
+COLOURS = {"base": "#8A8A8A", "oracle": "#009E73", "teacher": "#D55E00"}
+STUDENT_COLOURS = {"fresh": "#0072B2", "base_init": "#56B4E9", "teacher": "#E69F00", "noised": "#BB6E9C"}
+WEAK_NOISE, STRONG_NOISE = (223, 160, 194), (140, 58, 112)  # alpha 0 and 1: the palette's purple, lighter and darker
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+LETTERS = dict(zip(SYMBOLS, "●■◆▲✚★", strict=True))  # the same markers for a legend in HTML
+TEXT_SIDES = ("top left", "bottom right", "bottom left")  # beside the error bars
+
+
+def headline(results: Results) -> go.Figure | None:
+    """F4 of the first attack: what robustness costs; None where it is nowhere defined."""
+    found = r.attacks(results)
+    figure = robustness_over_compute(results, found[0]) if found else None
+    return figure.update_layout(template="plotly_white") if figure else None
+
+
+def robustness_over_compute(results: Results, attack: str) -> go.Figure | None:
+    """F4: relative robustness over relative compute at the attack's largest budget, a point per model."""
+    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    firsts = {id: rows[0] for id, rows in r.by_id(results).items()}
+    shown = [score for score in scores.values() if _placed(score)]
+    if not any(firsts[score["model"]]["role"] != "oracle" for score in shown):
+        return None
+    methods = _methods(results)
+    traces = [_robust_point(results, firsts[score["model"]], score, methods) for score in shown]
+    figure = _figure(
+        [*_alpha_paths(results, scores), *traces, *_legend(results)],
+        "relative compute: FLOPs of suppress + distil / FLOPs of pretraining the oracle",
+        "relative robustness",
+    )
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero").update_yaxes(range=_robust_range(shown))
+    for height, side, where, name in ((0, "right", "top", "suppressed"), (1, "left", "bottom", "oracle")):
+        figure.add_hline(height, line={"dash": "dot", "width": 1.5, "color": COLOURS["base"]}, layer="below")
+        end = {"x": float(side == "right"), "xref": "paper", "xanchor": side, "yanchor": where}
+        figure.add_annotation(y=height, text=name, showarrow=False, **end)
+    return figure
+
+
+def _placed(score: r.Row) -> bool:
+    """Whether a score has both coordinates."""
+    return score["relative_robustness"] is not None and score["relative_compute"] is not None
+
+
+def _robust_point(results: Results, row: r.Row, score: r.Row, methods: dict[str, str]) -> go.Scatter:
+    robust, compute = r.scored(score, "relative_robustness"), r.scored(score, "relative_compute")
+    recovery = r.scored(score, "recovery").text(r.form_of(results, "forget"))
+    lines = [f"relative robustness {robust.text(r.plain)}", f"relative compute {compute.text(r.percent)}"]
+    text = "<br>".join([f"<b>{escape(row['id'])}</b>", *lines, f"recovery {recovery}", _seeds(robust.n)])
+    alpha = row["noise_alpha"]
+    return go.Scatter(
+        x=[compute.mean],
+        y=[robust.mean],
+        error_x=_error([compute], colour(row)),
+        error_y=_error([robust], colour(row)),
+        mode="markers" if alpha is None else "markers+text",
+        text=[None if alpha is None else f"{alpha:g}"],
+        textposition=TEXT_SIDES[list(methods).index(row["method"]) % len(TEXT_SIDES)] if row["method"] else None,
+        marker=_marker(row, methods),
+        showlegend=False,
+        hovertemplate=f"{text}<extra></extra>",
+    )
+
+
+def _alpha_paths(results: Results, scores: dict[str, r.Row]) -> list[go.Scatter]:
+    """A thin line through one teacher's noised students, by rising alpha."""
+    paths = []
+    for teacher in r.of_role(results, "teacher"):
+        noised = [row for row in r.students_of(results, teacher["id"]) if row["noise_alpha"] is not None]
+        on_path = [scores[row["id"]] for row in noised if row["id"] in scores]
+        known = [score for score in on_path if _placed(score)]
+        x, y = [s["relative_compute"] for s in known], [s["relative_robustness"] for s in known]
+        line = {"color": COLOURS["base"], "width": 1}
+        paths.append(go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False))
+    return paths
+
+
+def _robust_range(scores: list[r.Row]) -> list[float]:
+    """All points, and the intervals as far as they lie near the two references: two seeds can give endless ones."""
+    points = [score["relative_robustness"] for score in scores]
+    ends = [end for score in scores for end in score.get("relative_robustness_ci") or () if end is not None]
+    low, high = max(min([*ends, 0]), -0.5), min(max([*ends, 1]), 1.5)
+    return [min(*points, low, 0) - 0.12, max(*points, high, 1) + 0.12]
+
+
+def relearning_panels(results: Results, attack: str) -> dict[str, go.Figure]:
+    """F3, a panel per method: suppressed, its students (of the noised ones the strongest), oracle and base."""
+    panels = {}
+    for teacher in r.of_role(results, "teacher"):
+        students = r.students_of(results, teacher["id"])
+        noised = [row for row in students if row["noise_alpha"] is not None]
+        shown = noised[-1:] + [row for row in students if row["noise_alpha"] is None]
+        panels[teacher["id"]] = _relearning(results, attack, [teacher, *shown, *_ends(results, "oracle", "base")])
+    return panels
+
+
+def alpha_panels(results: Results, attack: str) -> dict[str, go.Figure]:
+    """F4 as curves: the noised students of each teacher, between suppressed, fresh student and oracle."""
+    panels = {}
+    for teacher in r.of_role(results, "teacher"):
+        students = r.students_of(results, teacher["id"])
+        if any(row["noise_alpha"] is not None for row in students):
+            shown = [row for row in students if row["student_init"] in ("noised", "fresh")]
+            panels[teacher["id"]] = _relearning(results, attack, [teacher, *shown, *_ends(results, "oracle")])
+    return panels
+
+
+def _ends(results: Results, *roles: str) -> list[r.Row]:
+    return [row for role in roles for row in r.of_role(results, role)]
+
+
+def _relearning(results: Results, attack: str, models: list[r.Row]) -> go.Figure:
+    traces = [trace for i, row in enumerate(models) for trace in _curve(results, attack, row, SYMBOLS[i % 6])]
+    figure = _figure(traces, _step_title(results, attack), _metric_title(results, "forget"))
+    return _by_unit(figure.update_layout(height=430), results, "y", "forget")
+
+
+def _curve(results: Results, attack: str, row: r.Row, symbol: str) -> list[go.Scatter]:
+    points = r.envelope(results, attack, row["id"])
+    steps, form, seen = [step for step, _ in points], r.form_of(results, "forget"), _tokens_by_step(results, attack)
+    texts = [f"{e.text(form)}<br>{r.large(seen[step])} forget tokens, {_seeds(e.n)}" for step, e in points]
+    line = go.Scatter(
+        x=steps,
+        y=[e.mean for _, e in points],
+        name=escape(r.label(row)),
+        legendgroup=row["id"],
+        mode="lines+markers",
+        line={"color": colour(row), "width": 2.2, "dash": "dot" if row["role"] == "base" else "solid"},
+        marker={"symbol": symbol, "size": 6},
+        customdata=texts,
+        hovertemplate=f"<b>{escape(row['id'])}</b>, step %{{x:,}}: %{{customdata}}<extra></extra>",
+    )
+    return [*_band(row, points), line]
+
+
+def _band(row: r.Row, points: list[tuple[int, r.Estimate]]) -> list[go.Scatter]:
+    known = [(step, e) for step, e in points if e.low is not None]
+    if not known:
+        return []
+    steps = [step for step, _ in known]
+    edge = [e.high for _, e in known] + [e.low for _, e in reversed(known)]
+    band = {"fill": "toself", "fillcolor": _faint(colour(row)), "line": {"width": 0}, "mode": "lines"}
+    return [
+        go.Scatter(x=steps + steps[::-1], y=edge, **band, legendgroup=row["id"], showlegend=False, hoverinfo="skip")
+    ]
+
+
+def pareto_panels(results: Results, attack: str) -> dict[int, go.Figure]:
+    """F5 after 0 steps, a middle budget and the largest: retain over forget, a point per model."""
+    budgets = r.budgets(results, attack)
+    if not budgets:
+        return {}
+    rows = [of[0] for id, of in r.by_id(results).items() if r.curves_of(results, attack, id)]
+    steps = dict.fromkeys((0, budgets[len(budgets) // 2], budgets[-1]))
+    points = {step: [r.kept(results, attack, row["id"], step) for row in rows] for step in steps}
+    retained = [retain.mean for pairs in points.values() for _, retain in pairs if retain.mean is not None]
+    room = 0.1 * (max(retained) - min(retained)) + 0.02
+    scale = [min(retained) - room, max(retained) + room]  # one for all panels, so that they compare
+    return {step: _pareto(results, rows, pairs).update_yaxes(range=scale) for step, pairs in points.items()}
+
+
+def _pareto(results: Results, rows: list[r.Row], pairs: list[tuple[r.Estimate, r.Estimate]]) -> go.Figure:
+    methods = _methods(results)
+    points = [_pareto_point(results, row, *pair, methods) for row, pair in zip(rows, pairs, strict=True)]
+    titles = (_metric_title(results, metric) for metric in ("forget", "retain"))
+    figure = _figure(points, *titles).update_layout(height=400)
+    return _by_unit(_by_unit(figure, results, "x", "forget"), results, "y", "retain")
+
+
+def _pareto_point(
+    results: Results, row: r.Row, forget: r.Estimate, retain: r.Estimate, methods: dict[str, str]
+) -> go.Scatter:
+    texts = [f"{name} {e.text(r.form_of(results, name))}" for name, e in (("forget", forget), ("retain", retain))]
+    return go.Scatter(
+        x=[forget.mean],
+        y=[retain.mean],
+        error_x=_error([forget], _faint(colour(row), 0.6)),
+        error_y=_error([retain], _faint(colour(row), 0.6)),
+        mode="markers",
+        marker=_marker(row, methods),
+        showlegend=False,
+        hovertemplate=f"<b>{escape(row['id'])}</b><br>{'<br>'.join(texts)}<br>{_seeds(forget.n)}<extra></extra>",
+    )
+
+
+def variant_grid(results: Results, attack: str) -> dict[tuple[str, str], go.Figure]:
+    """By (skill, model): a curve per variant, mean over seeds, and their worst case."""
+    skills = dict.fromkeys(c.get("skill", "forget") for c in results["curves"] if c["attack"] == attack)
+    keys = [(skill, model) for skill in skills for model in r.by_id(results)]
+    return {key: _variants(results, attack, *key) for key in keys if r.curves_of(results, attack, key[1], key[0])}
+
+
+def _variants(results: Results, attack: str, skill: str, model: str) -> go.Figure:
+    settings = r.variants(results, attack)
+    shades = sample_colorscale("Viridis", [0.15 + 0.65 * i / max(len(settings) - 1, 1) for i in range(len(settings))])
+    worst = r.envelope(results, attack, model, skill)
+    style = {"color": COLOURS["base"], "width": 6}
+    traces = [_variant_line(results, "worst case", worst, skill, style).update(opacity=0.45)]
+    for i, (variant, shade) in enumerate(zip(settings, shades, strict=True)):
+        points = _variant_points(results, attack, skill, model, variant)
+        traces.append(_variant_line(results, r.variant_label(variant), points, skill, {"color": shade, "width": 2}, i))
+    figure = _figure(traces, _step_title(results, attack), _metric_title(results, skill))
+    return _by_unit(figure.update_layout(height=430), results, "y", skill)
+
+
+def _variant_points(
+    results: Results, attack: str, skill: str, model: str, variant: r.Row
+) -> list[tuple[int, r.Estimate]]:
+    values: dict[int, list[float]] = {}
+    for curves in r.curves_of(results, attack, model, skill).values():
+        for point in (point for curve in curves if curve["variant"] == variant for point in curve["points"]):
+            values.setdefault(point["step"], []).append(point[skill])
+    return [(step, r.estimate(of)) for step, of in sorted(values.items())]
+
+
+def _variant_line(results: Results, name: str, points: list, skill: str, style: dict, i: int = 0) -> go.Scatter:
+    texts = [f"{e.text(r.form_of(results, skill))}<br>{_seeds(e.n)}" for _, e in points]
+    return go.Scatter(
+        x=[step for step, _ in points],
+        y=[e.mean for _, e in points],
+        name=escape(name),
+        mode="lines" if style["width"] > 2 else "lines+markers",
+        line=style,
+        marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 6},
+        customdata=texts,
+        hovertemplate=f"<b>{escape(name)}</b>, step %{{x:,}}: %{{customdata}}<extra></extra>",
+    )
+
+
+def specific_recovery(results: Results, attack: str) -> go.Figure | None:
+    """Recovery of the forget skill minus that of the neutral one, by model; None where neutral was not attacked."""
+    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    rows = [of[0] for id, of in r.by_id(results).items() if scores.get(id, {}).get("specific_recovery") is not None]
+    if not rows:
+        return None
+    found = [r.scored(scores[row["id"]], "specific_recovery") for row in rows]
+    form = r.form_of(results, "forget")
+    bars = go.Scatter(
+        x=[e.mean for e in found],
+        y=[escape(row["id"]) for row in rows],
+        error_x=_error(found, COLOURS["base"]),
+        mode="markers",
+        marker={"size": 11, "color": [colour(row) for row in rows]},
+        showlegend=False,
+        customdata=[f"{e.text(form)}<br>{_seeds(e.n)}" for e in found],
+        hovertemplate="<b>%{y}</b> %{customdata}<extra></extra>",
+    )
+    title = f"specific recovery: forget - neutral ({results['metrics']['forget']['n_items']:,} forget items)"
+    figure = _figure([bars], title, "").update_layout(height=110 + 27 * len(rows))
+    figure.add_vline(0, line={"dash": "dot", "width": 1.5, "color": COLOURS["base"]}, layer="below")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure.update_xaxes(tickformat=".0%" if form is r.percent else None, range=_signed_range(found))
+
+
+def _signed_range(found: list[r.Estimate]) -> list[float]:
+    """Zero, the means, and the intervals as far as they stay within twice the widest mean."""
+    far = 2 * max(abs(e.mean or 0.0) for e in found) + 0.05
+    ends = [end for e in found for end in (0.0, e.mean, e.low, e.high) if end is not None]
+    return [max(min(ends), -far) - 0.02, min(max(ends), far) + 0.02]
+
+
+def colour(row: r.Row) -> str:
+    """By role; students by initialisation, noised ones darker with alpha."""
+    if row["role"] != "student":
+        return COLOURS[row["role"]]
+    if row["noise_alpha"] is None:
+        return STUDENT_COLOURS[row["student_init"]]
+    mixed = [
+        round((1 - row["noise_alpha"]) * weak + row["noise_alpha"] * strong)
+        for weak, strong in zip(WEAK_NOISE, STRONG_NOISE, strict=True)
+    ]
+    return "#{:02X}{:02X}{:02X}".format(*mixed)
+
+
+def _faint(colour: str, alpha: float = 0.15) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def _methods(results: Results) -> dict[str, str]:
+    """Marker by unlearning method."""
+    names = dict.fromkeys(row["method"] for row in results["models"] if row["method"])
+    return {name: SYMBOLS[i % len(SYMBOLS)] for i, name in enumerate(names)}
+
+
+def _marker(row: r.Row, methods: dict[str, str]) -> dict[str, Any]:
+    return {"size": 11, "color": colour(row), "symbol": methods.get(row["method"] or "", "circle")}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """An entry of a legend: what a colour or a marker means."""
+
+    name: str
+    colour: str
+    symbol: str
+
+
+def key(results: Results) -> list[Mark]:
+    """What colours and markers of the figures over all models mean."""
+    marks: dict[str, Mark] = {}
+    for row in results["models"]:
+        noised = row["noise_alpha"] is not None
+        name, shade = ("UNDO student", STUDENT_COLOURS["noised"]) if noised else (r.label(row), colour(row))
+        marks[name] = Mark(name, shade, "circle")
+    methods = _methods(results)
+    shapes = [Mark(name, COLOURS["base"], symbol) for name, symbol in methods.items()] if len(methods) > 1 else []
+    return [*marks.values(), *shapes]
+
+
+def _legend(results: Results) -> list[go.Scatter]:
+    return [
+        go.Scatter(
+            x=[None], y=[None], mode="markers", name=escape(mark.name),
+            marker={"size": 10, "color": mark.colour, "symbol": mark.symbol},
+        )
+        for mark in key(results)
+    ]  # fmt: skip
+
+
+def _error(found: list[r.Estimate], colour: str) -> dict[str, Any]:
+    """Half-widths of the intervals; none for a single seed. Student-t intervals are symmetric."""
+    halves = [None if e.high is None or e.mean is None else e.high - e.mean for e in found]
+    return {"type": "data", "array": halves, "color": colour, "thickness": 1.3, "width": 4}
+
+
+def _seeds(n: int) -> str:
+    return "one seed: no interval" if n == 1 else f"{n} seeds"
+
+
+def _step_title(results: Results, attack: str) -> str:
+    step, tokens = max(_tokens_by_step(results, attack).items())
+    return f"attack step ({step:,} steps: {r.large(tokens)} forget tokens)"
+
+
+def _tokens_by_step(results: Results, attack: str) -> dict[int, int]:
+    """Most forget tokens that any run of the attack had seen by a step."""
+    seen: dict[int, int] = {}
+    for point in (p for c in results["curves"] if c["attack"] == attack for p in c["points"]):
+        seen[point["step"]] = max(seen.get(point["step"], 0), point["forget_tokens"])
+    return seen
+
+
+def _metric_title(results: Results, metric: str) -> str:
+    return f"{metric} ({escape(r.describe_metric(results, metric))})"
+
+
+def _by_unit(figure: go.Figure, results: Results, axis: str, metric: str) -> go.Figure:
+    """Fractions run from 0 to 100 %, with room for the markers at both ends."""
+    update = figure.update_xaxes if axis == "x" else figure.update_yaxes
+    if results["metrics"][metric]["unit"] == "fraction":
+        return update(tickformat=".0%", range=[-0.03, 1.04])
+    return update(tickformat=".2f")
+
+
+def _figure(traces: list, x_title: str, y_title: str) -> go.Figure:
+    axis = {"automargin": True, "zeroline": False, "tickangle": 0}
+    layout = {
+        "template": {},  # the page has its own, light and dark; plotly's would be copied into every figure
+        "height": 480,
+        "margin": {"l": 64, "r": 18, "t": 18, "b": 56},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        "hovermode": "closest",
+        "xaxis": {**axis, "title": {"text": x_title}},
+        "yaxis": {**axis, "title": {"text": y_title}},
+    }
+    return go.Figure(traces, layout)

@@ -1,0 +1,135 @@
+"""A study's results as one self-contained page: no network, no other file needed to read it."""
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from undo.report import figures, pipeline, tables, words
+from undo.report import rows as r
+from undo.study.artifacts import write_atomically
+
+Results = r.Results
+
+
+def write_report(study_folder: Path) -> Path:
+    """Reads `report/results.json` of a study and writes `report/index.html` beside it."""
+    target = study_folder / "report" / "index.html"
+    write_atomically(target, render(_results(study_folder)))
+    return target
+
+
+def save_picture(study_folder: Path, target: Path) -> Path:
+    """Writes the headline of a study as one SVG file, for a README. Raises ValueError where it has nothing to show."""
+    from undo.report.picture import draw
+
+    write_atomically(target, draw(_results(study_folder)))
+    return target
+
+
+def render(results: Results) -> str:
+    """The page's HTML."""
+    sections = [_attack_section(results, attack, i) for i, attack in enumerate(r.attacks(results))]
+    headline = _headline(results)
+    drawn = [shown for section in sections for shown in section["figures"]] + ([headline] if headline else [])
+    return _template().render(
+        results=results,
+        answer=words.answer(results),
+        findings=words.findings(results),
+        caveats=words.caveats(results),
+        headline=headline,
+        key=figures.key(results),
+        letters=figures.LETTERS,
+        columns=pipeline.columns(results),
+        sections=sections,
+        models=tables.models_table(results),
+        curves=tables.curves_table(results),
+        ledger=tables.ledger_table(results),
+        stages=tables.stages_table(results),
+        recipe=yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),
+        plots={shown["id"]: shown["plot"] for shown in drawn},
+        plotly=_plotly(),
+        css=_asset("page.css"),
+        js=_asset("page.js"),
+    )
+
+
+def _results(study_folder: Path) -> Results:
+    return json.loads((study_folder / "report" / "results.json").read_text(encoding="utf-8"))
+
+
+def _headline(results: Results) -> dict[str, Any] | None:
+    figure = figures.headline(results)
+    if figure is None:
+        return None
+    attack = r.attacks(results)[0]
+    title = f"Robustness over compute, after {r.budgets(results, attack)[-1]:,} steps of {attack}"
+    figure.update_layout(showlegend=False, height=430)  # the page has one legend for all figures of all models
+    return _shown("headline", "headline", title, figure)
+
+
+def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
+    """Everything the page shows about one attack."""
+    budgets = r.budgets(results, attack)
+    specific = figures.specific_recovery(results, attack)
+    grid = figures.variant_grid(results, attack)
+    panels = {
+        "relearning": figures.relearning_panels(results, attack),
+        "alpha": {f"Students of {id}": plot for id, plot in figures.alpha_panels(results, attack).items()},
+        "pareto": {f"After {step:,} attack steps": p for step, p in figures.pareto_panels(results, attack).items()},
+        "specific": {f"After {budgets[-1]:,} attack steps": specific} if specific else {},
+        "grid": {f"Every variant of {attack}": plot for plot in list(grid.values())[:1]},
+    }
+    return {
+        "attack": attack,
+        "index": i,
+        "figures": [
+            _shown(f"{kind}-{i}-{j}", kind, title, plot)
+            for kind, plots in panels.items()
+            for j, (title, plot) in enumerate(plots.items())
+        ],
+        "grid": [{"name": f"{skill}: {id}", "plot": _plot(plot)} for (skill, id), plot in grid.items()],
+        "scores": tables.scores_table(results, attack) if budgets else None,
+    }
+
+
+def _shown(id: str, kind: str, title: str, figure: Any) -> dict[str, Any]:
+    """A figure with its heading and alternative text. The page sets the y title, which plotly would cut or turn."""
+    y_title = figure.layout.yaxis.title.text
+    alt = f"{title}: {y_title or 'model'} over {figure.layout.xaxis.title.text}. The numbers are in the tables."
+    return {"id": id, "kind": kind, "title": title, "y_title": y_title, "alt": alt, "plot": _plot(figure)}
+
+
+def _plot(figure: Any) -> dict[str, Any]:
+    """Data and layout for plotly.js; the template is left to the page, which has a light and a dark one."""
+    plot = figure.to_plotly_json()
+    del plot["layout"]["template"], plot["layout"]["yaxis"]["title"]
+    return plot
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((files("undo.report") / "page.html").read_text(encoding="utf-8"))
+
+
+@cache
+def _plotly() -> Any:
+    """plotly.js as it was installed."""
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
+
+
+@cache
+def _asset(name: str) -> Any:
+    """A text of our own, which goes into the page as it is."""
+    from markupsafe import Markup
+
+    return Markup((files("undo.report") / name).read_text(encoding="utf-8"))

@@ -1,0 +1,128 @@
+"""The headline of a study as one SVG: relearning curves, and robustness over compute. Needs no browser."""
+
+from html import escape
+
+from undo.report import rows as r
+from undo.report.figures import colour
+from undo.report.svg import (
+    BOTTOM,
+    HEIGHT,
+    INK,
+    LEFT,
+    LETTER,
+    LINE,
+    RIGHT,
+    SOFT,
+    TOP,
+    WIDTH,
+    Panel,
+    box_at,
+    free_spot,
+    spread,
+    text_at,
+)
+
+Results = r.Results
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+NOISED = 3  # noised students shown: a first screen is no place for every alpha
+
+
+def draw(results: Results) -> str:
+    """SVG text. Raises ValueError where no suppressed model was attacked."""
+    attack = next(iter(r.attacks(results)), "")
+    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    teachers = [row for row in r.of_role(results, "teacher") if row["id"] in scores]
+    if not teachers:
+        raise ValueError("no suppressed model was attacked, so there is nothing to draw")
+    teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
+    models = [teacher, *_some(r.students_of(results, teacher["id"])), *r.of_role(results, "oracle")]
+    models = [row for row in models if row["id"] in scores]
+    parts = _frame(results, attack, teacher) + _relearning(results, attack, models) + _robustness(models, scores)
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def _some(students: list[r.Row]) -> list[r.Row]:
+    """The fresh student, and noised ones spread evenly over alpha."""
+    noised = [row for row in students if row["noise_alpha"] is not None]
+    count = min(NOISED, len(noised))
+    chosen = [noised[round((i + 1) * len(noised) / count) - 1] for i in range(count)]
+    return chosen + [row for row in students if row["student_init"] == "fresh"][:1]
+
+
+def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:
+    seeds, count = len({row["seed"] for row in results["models"]}), len(r.variants(results, attack))
+    spread = "one seed" if seeds == 1 else f"mean of {seeds} seeds, 95 % intervals"
+    title = f"What the attack “{attack}” brings back: {teacher['id']} suppressed, then distilled"
+    note = f"{results['study']} · {r.describe_metric(results, 'forget')} · worst of {count} variants · {spread}"
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="14" fill="#ffffff"/>',
+        text_at(24, 38, title, INK, size=20, weight=600),
+        text_at(24, 62, note, SOFT),
+    ]
+
+
+def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]:
+    curves = {row["id"]: r.envelope(results, attack, row["id"]) for row in models}
+    form, last = r.form_of(results, "forget"), max(step for points in curves.values() for step, _ in points)
+    top = 1.0 if form is r.percent else max(e.mean or 0.0 for points in curves.values() for _, e in points)
+    panel = Panel(*LEFT, last, 0, top)
+    ticks = {i * top / 4: form(i * top / 4).replace(f".0{r.PERCENT}", r.PERCENT) for i in range(5)}
+    parts = panel.axes("forget performance", "attack step", ticks, {x: f"{x:,.0f}" for x in (0, last // 2, last)})
+    for row in models:
+        parts += _line(panel, curves[row["id"]], colour(row))
+    ends = [curves[row["id"]][-1][1].mean or 0.0 for row in models]
+    heights = [panel.place(last, end)[1] for end in ends]
+    for row, end, height, y in zip(models, ends, heights, spread(heights, LINE, TOP, BOTTOM), strict=True):
+        parts.append(f'<path d="M{LEFT[1] + 6},{height:.1f} L{LEFT[1] + 18},{y:.1f}" stroke="{colour(row)}"/>')
+        parts.append(text_at(LEFT[1] + 23, y + 4.5, f"{r.label(row)}\u2003{form(end)}", INK))
+    return parts
+
+
+def _line(panel: Panel, points: list[tuple[int, r.Estimate]], shade: str) -> list[str]:
+    means = [panel.place(step, e.mean) for step, e in points if e.mean is not None]
+    highs = [panel.place(step, e.high) for step, e in points if e.high is not None]
+    lows = [panel.place(step, e.low) for step, e in points if e.low is not None]
+    band, line = (" ".join(f"{x:.1f},{y:.1f}" for x, y in path) for path in (highs + lows[::-1], means))
+    return [
+        f'<polygon points="{band}" fill="{shade}" fill-opacity="0.14"/>' if band else "",
+        f'<polyline points="{line}" fill="none" stroke="{shade}" stroke-width="2.6" stroke-linejoin="round"/>',
+        f'<circle cx="{means[-1][0]:.1f}" cy="{means[-1][1]:.1f}" r="4" fill="{shade}"/>',
+    ]
+
+
+def _robustness(models: list[r.Row], scores: dict[str, r.Row]) -> list[str]:
+    known = [row for row in models if None not in _at(scores[row["id"]])]
+    if all(row["role"] == "oracle" for row in known):
+        return [text_at(RIGHT[0], TOP - 18, "relative robustness is not defined here", SOFT)]
+    points = {row["id"]: _at(scores[row["id"]]) for row in known}
+    widest = 1.08 * max(1.0, *(x for x, _ in points.values()))
+    heights = [y for _, y in points.values()]
+    panel = Panel(*RIGHT, widest, min(-0.08, *heights), max(1.08, *heights))
+    shares = {0.25 * i: f"{25 * i} %" for i in range(int(widest / 0.25) + 1)}
+    ticks = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
+    x_title = "FLOPs, relative to pretraining the oracle"
+    parts = panel.axes("relative robustness: 0 suppressed, 1 oracle", x_title, ticks, shares)
+    taken = [box_at(*panel.place(*at), 16) for at in points.values()]
+    for row in known:
+        at, width = panel.place(*points[row["id"]]), LETTER * len(r.label(row))
+        spot = free_spot(at, width, taken)
+        taken.append(box_at(*spot, width))
+        parts += _dot(panel, row, scores[row["id"]])
+        parts.append(text_at(spot[0], spot[1] + 4.5, r.label(row), INK, "middle"))
+    return parts
+
+
+def _at(score: r.Row) -> tuple[float, float]:
+    return score["relative_compute"], score["relative_robustness"]
+
+
+def _dot(panel: Panel, row: r.Row, score: r.Row) -> list[str]:
+    """A point and its interval."""
+    x, y = panel.place(*_at(score))
+    low, high = score.get("relative_robustness_ci") or (None, None)
+    ends = [panel.place(0, end)[1] for end in (low, high) if end is not None]
+    bar = f'<path d="M{x:.1f},{ends[0]:.1f} V{ends[1]:.1f}" stroke="{colour(row)}" stroke-width="2"/>' if ends else ""
+    return [bar, f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour(row)}"/>']

@@ -1,0 +1,81 @@
+"""The pipeline with a study's own numbers: columns of boxes from pretraining to the attack."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from undo.report import rows as r
+
+Results = r.Results
+
+
+@dataclass(frozen=True)
+class Box:
+    """Something that was made, and its mean cost."""
+
+    title: str
+    note: str
+    cost: str
+
+
+def columns(results: Results) -> list[tuple[str, list[Box]]]:
+    """(stage, boxes) in order; empty stages are left out."""
+    found = [
+        ("pretrain", _pretrained(results)),
+        ("suppress", _teachers(results)),
+        ("perturb + distil", _students(results)),
+        ("attack", _attacks(results)),
+    ]
+    return [(title, boxes) for title, boxes in found if boxes]
+
+
+def _pretrained(results: Results) -> list[Box]:
+    notes = {"base": "trained on retain and forget data", "oracle": "never saw forget data"}
+    groups, settings = r.by_id(results), results["recipe"].get("pretrain") or {}
+    made = [id for id in notes if id in groups]
+    return [Box(id, notes[id], _cost(results, groups[id], settings.get(f"{id}_steps"))) for id in made]
+
+
+def _teachers(results: Results) -> list[Box]:
+    groups, settings = r.by_id(results), results["recipe"].get("suppress") or {}
+    boxes = []
+    for teacher in r.of_role(results, "teacher"):
+        steps = (settings.get(teacher["id"]) or {}).get("steps")
+        note = f"base → teacher, by {teacher['method']}"
+        boxes.append(Box(teacher["id"], note, _cost(results, groups[teacher["id"]], steps)))
+    return boxes
+
+
+def _students(results: Results) -> list[Box]:
+    """One box per kind of student, over teachers and seeds."""
+    kinds: dict[str, list[r.Row]] = {}
+    for row in sorted(results["models"], key=lambda row: row["noise_alpha"] or 0.0):
+        if row["role"] == "student":
+            kinds.setdefault(r.label(row), []).append(row)
+    boxes = []
+    for title, rows in kinds.items():
+        teachers = list(dict.fromkeys(str(row.get("teacher")) for row in rows))
+        steps = r.estimate((row.get("distil") or {}).get("steps") for row in rows).mean
+        boxes.append(Box(title, f"from {', '.join(teachers)}", _cost(results, rows, steps)))
+    return boxes
+
+
+def _attacks(results: Results) -> list[Box]:
+    boxes = []
+    for name in r.attacks(results):
+        curves = [curve for curve in results["curves"] if curve["attack"] == name]
+        steps = max(point["step"] for curve in curves for point in curve["points"])
+        skills = ", ".join(dict.fromkeys(curve.get("skill", "forget") for curve in curves))
+        note = f"{len(curves)} runs: {len(r.variants(results, name))} variants on {skills}; a run"
+        boxes.append(Box(name, note, _cost(results, curves, steps)))
+    return boxes
+
+
+def _cost(results: Results, rows: Iterable[dict[str, Any]], steps: float | None) -> str:
+    """Means over the rows' own stages: `2,400 steps · 5.5e14 FLOPs · 162 s`."""
+    ledgers = {stage["id"]: stage["ledger"] for stage in results.get("stages", [])}
+    own = [ledgers.get((row.get("artifact") or "").removeprefix("artifacts/"), {}) for row in rows]
+    flops, spent = (r.estimate(ledger.get(name) for ledger in own).mean for name in ("flops", "wall_s"))
+    parts = [] if steps is None else [f"{steps:,.0f} steps"]
+    parts += [] if flops is None else [f"{r.large(flops)} FLOPs"]
+    return " · ".join(parts + ([] if spent is None else [r.seconds(spent)]))

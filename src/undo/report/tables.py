@@ -1,0 +1,194 @@
+"""The report's tables: a head, and rows whose numbers keep their full value and the links to their records."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from undo.report import rows as r
+
+Results = r.Results
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as shown, as it stands in results.json, and half its 95 % interval as shown."""
+
+    text: str
+    value: float | None = None
+    spread: str = ""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A record: a short text, what a pointer over it says, and where it lies."""
+
+    text: str
+    title: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its name, its cells, and the links of each column of records."""
+
+    name: str
+    cells: list[Cell]
+    links: list[list[Link]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns as (title, unit), and rows."""
+
+    caption: str
+    first: str
+    columns: list[tuple[str, str]]
+    lines: list[Line]
+    records: tuple[str, ...] = ()  # titles of the columns of links
+
+
+def cell(estimate: r.Estimate, form: r.Format) -> Cell:
+    """A mean over seeds."""
+    if estimate.mean is None:
+        return Cell("–")
+    half = None if estimate.low is None else estimate.mean - estimate.low
+    return Cell(form(estimate.mean), estimate.mean, "" if half is None else f"± {form(half)}")
+
+
+ACCURACIES = ("forget", "retain", "heldout_forget", "heldout_retain", "neutral")
+NATS = ("retain_kl_from_base", "forget_kl_from_uniform")
+COSTS: dict[str, r.Format] = {"flops": r.large, "tokens": r.large, "wall_s": r.seconds}
+
+
+def models_table(results: Results) -> Table:
+    """Every model before any attack, and what it cost."""
+    columns = [("seeds", "n")]
+    columns += [(name.replace("_", "-"), r.describe_metric(results, name)) for name in ACCURACIES]
+    columns += [("retain KL from base", "nats per token"), ("forget KL from uniform", "nats per token")]
+    columns += [("distil gap", "teacher - student, retain validation; stop rule met"), ("FLOPs", "own and teacher's")]
+    columns += [("tokens", "own and teacher's"), ("training time", "own and teacher's")]
+    tested = {row["inputs"].get("model"): row["id"] for row in results.get("stages", []) if row["kind"] == "evaluate"}
+    lines = [Line(id, _model_cells(results, rows), _model_links(rows, tested)) for id, rows in r.by_id(results).items()]
+    caption = "Models before any attack: mean over seeds ± half the 95 % interval"
+    return Table(caption, "model", columns, lines, ("made, by seed", "tested, by seed"))
+
+
+def _model_cells(results: Results, rows: list[r.Row]) -> list[Cell]:
+    cells = [Cell(str(len(rows)), len(rows))]
+    cells += [cell(r.mean_of(rows, name), r.form_of(results, name)) for name in ACCURACIES]
+    cells += [cell(r.mean_of(rows, name), r.plain) for name in NATS]
+    cells.append(_gap_cell(results, rows))
+    return cells + [cell(r.mean_of(rows, name), form) for name, form in COSTS.items()]
+
+
+def _gap_cell(results: Results, rows: list[r.Row]) -> Cell:
+    distils = [row["distil"] for row in rows if row.get("distil")]
+    shown = cell(r.estimate(distil["gap"] for distil in distils), r.form_of(results, "retain"))
+    if not distils:
+        return shown
+    met = sum(bool(distil["stopped_by_rule"]) for distil in distils)
+    return Cell(shown.text, shown.value, f"{shown.spread} met {met}/{len(distils)}".strip())
+
+
+def _model_links(rows: list[r.Row], tested: dict[str | None, str]) -> list[list[Link]]:
+    made = [_link(row, row["artifact"], "stage.json") for row in rows]
+    evaluations = [(row, tested.get(row["artifact"].removeprefix("artifacts/"))) for row in rows]
+    return [made, [_link(row, f"artifacts/{id}", "evals.json") for row, id in evaluations if id]]
+
+
+def _link(row: r.Row, artifact: str, name: str) -> Link:
+    return Link(str(row["seed"]), f"seed {row['seed']}: {name}", r.record(artifact, name))
+
+
+RECOVERIES = {"recovery": "forget", "neutral_recovery": "neutral", "specific_recovery": "forget"}  # field: metric
+
+
+def scores_table(results: Results, attack: str) -> Table:
+    """Scores at the attack's largest budget; the link of a seed leads to the variant that decided it."""
+    budget = r.budgets(results, attack)[-1]
+    columns = [("seeds", "n"), ("recovery", r.describe_metric(results, "forget"))]
+    columns += [("neutral recovery", r.describe_metric(results, "neutral"))]
+    columns += [("specific recovery", "forget - neutral"), ("relative robustness", "0 suppressed, 1 oracle")]
+    columns += [("relative compute", "of the oracle's pretraining")]
+    lines = [
+        Line(id, _score_cells(results, score), [_deciding(results, attack, id, budget)])
+        for id, score in r.scores_at(results, attack, budget).items()
+    ]
+    caption = f"After {budget:,} steps of {attack}: worst case over {len(r.variants(results, attack))} variants"
+    return Table(caption, "model", columns, lines, ("deciding curve, by seed",))
+
+
+def _score_cells(results: Results, score: r.Row) -> list[Cell]:
+    cells = [Cell(str(score["n_seeds"]), score["n_seeds"])]
+    cells += [cell(r.scored(score, name), r.form_of(results, metric)) for name, metric in RECOVERIES.items()]
+    return [
+        *cells,
+        cell(r.scored(score, "relative_robustness"), r.plain),
+        cell(r.scored(score, "relative_compute"), r.percent),
+    ]
+
+
+def _deciding(results: Results, attack: str, model: str, budget: int) -> list[Link]:
+    return _curve_links([r.worst_curve(of, budget) for of in r.curves_of(results, attack, model).values()])
+
+
+def _curve_links(curves: list[r.Row]) -> list[Link]:
+    return [_link(curve, curve["artifact"], "evals.json") for curve in curves if curve.get("artifact")]
+
+
+def curves_table(results: Results) -> Table:
+    """Every variant against every model: the skill's score before, and the highest one after."""
+    groups: dict[tuple[str, ...], list[r.Row]] = {}
+    for curve in results["curves"]:
+        skill = curve.get("skill", "forget")
+        key = (curve["model"], curve["attack"], skill, r.variant_label(curve["variant"]))
+        groups.setdefault(key, []).append(curve)
+    lines = [Line(" · ".join(key), _curve_cells(results, key[2], of), [_curve_links(of)]) for key, of in groups.items()]
+    columns = [("seeds", "n"), ("before", "the skill's metric"), ("highest", "at any step")]
+    return Table("A row per model, attack, skill and variant", "curve", columns, lines, ("record, by seed",))
+
+
+def _curve_cells(results: Results, skill: str, curves: list[r.Row]) -> list[Cell]:
+    form = r.form_of(results, skill)
+    before = r.estimate(curve["points"][0][skill] for curve in curves)
+    highest = r.estimate(max(point[skill] for point in curve["points"]) for curve in curves)
+    return [Cell(str(len(curves)), len(curves)), cell(before, form), cell(highest, form)]
+
+
+LEDGER_COLUMNS = [
+    ("stages", "n"),
+    ("FLOPs", "training, teacher forwards counted"),
+    ("evaluation FLOPs", "questions along the way"),
+    ("tokens", "trained on"),
+    ("process time", "all of the stage"),
+]
+
+
+def ledger_table(results: Results) -> Table:
+    """Cost per kind of stage, and in all."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for stage in results.get("stages", []):
+        kinds.setdefault(stage["kind"], []).append(stage["ledger"])
+    lines = [Line(kind, _cost_cells(ledgers)) for kind, ledgers in kinds.items()]
+    lines.append(Line("all", _cost_cells([ledger for ledgers in kinds.values() for ledger in ledgers])))
+    return Table("Cost per kind of stage, all seeds together", "kind", LEDGER_COLUMNS, lines)
+
+
+def stages_table(results: Results) -> Table:
+    """Cost of every stage but the attacks', which stand with their curves."""
+    stages = [stage for stage in results.get("stages", []) if stage["kind"] != "attack"]
+    lines = [
+        Line(
+            f"{stage['kind']}: {stage['label']}",
+            _cost_cells([stage["ledger"]])[1:],
+            [[Link("stage.json", stage["id"], r.record(f"artifacts/{stage['id']}"))]],
+        )
+        for stage in stages
+    ]
+    return Table("Every stage but the attacks", "stage", LEDGER_COLUMNS[1:], lines, ("record",))
+
+
+def _cost_cells(ledgers: list[dict[str, Any]]) -> list[Cell]:
+    totals = [sum(ledger.get(name, 0) for ledger in ledgers) for name in ("flops", "eval_flops", "tokens")]
+    spent = sum(max(ledger.get("wall_s", 0.0), ledger["stage_wall_s"]) for ledger in ledgers)
+    counts = [Cell(r.large(total), total) for total in totals]
+    return [Cell(str(len(ledgers)), len(ledgers)), *counts, Cell(r.seconds(spent), round(spent, 3))]

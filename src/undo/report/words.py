@@ -1,0 +1,165 @@
+"""The answer in words, from the numbers and never beyond them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from undo.report import rows as r
+
+Results = r.Results
+Scores = dict[str, r.Row]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came out about one thing."""
+
+    title: str
+    points: list[str]
+
+
+def answer(results: Results) -> str:
+    """What was measured, and for how many suppressed models distillation is shown to help."""
+    attack, scores = _largest(results)
+    if not scores:
+        return "No attack has been finished, so this study does not answer anything yet."
+    count, seeds = len(r.variants(results, attack)), len({row["seed"] for row in results["models"]})
+    spread = "one seed, no interval" if seeds == 1 else f"mean and 95{r.PERCENT} interval over {seeds} seeds"
+    return (
+        f"Every model was attacked with {count} variant{'s' * (count > 1)} of “{attack}” for up to "
+        f"{r.budgets(results, attack)[-1]:,} steps. Recovery is the highest forget score that any variant reached "
+        f"({r.describe_metric(results, 'forget')}; {spread}). {_verdict(results, scores)}"
+    )
+
+
+def findings(results: Results) -> list[Finding]:
+    """One per suppressed model, and the neutral control."""
+    _, scores = _largest(results)
+    if not scores:
+        return []
+    teachers = [row for row in r.of_role(results, "teacher") if row["id"] in scores]
+    found = [Finding(row["id"], _teacher(results, scores, row)) for row in teachers]
+    title = "Specific recovery: of the forget skill, minus that of a neutral one that no model ever saw"
+    return [*found, Finding(title, _control(results, scores))]
+
+
+def caveats(results: Results) -> list[str]:
+    """What a reader must know before believing the answer."""
+    found = []
+    if len({row["seed"] for row in results["models"]}) == 1:
+        found.append("One seed: no interval, so a difference between two models may be chance.")
+    if not r.of_role(results, "oracle"):
+        found.append("No oracle in these results, so relative robustness and relative compute are not defined.")
+    if not r.of_role(results, "student"):
+        found.append("No student in these results, so nothing is said about distillation.")
+    return [*found, *_weak_suppression(results), *_missed_rule(results)]
+
+
+def _largest(results: Results) -> tuple[str, Scores]:
+    """The first attack, and its scores at its largest budget."""
+    attack = next(iter(r.attacks(results)), "")
+    return attack, r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+
+
+def _verdict(results: Results, scores: Scores) -> str:
+    """For how many teachers the interval of the best student lies above that of suppression alone, and of 1."""
+    best = [_robustest(scores, r.students_of(results, row["id"])) for row in r.of_role(results, "teacher")]
+    known = [r.scored(score, "relative_robustness") for score in best if score]
+    if not known:
+        return "Relative robustness is defined for no student, so nothing is said about distillation here."
+    if any(robust.low is None for robust in known):
+        return "Single values follow; without an interval they do not show a difference."
+    over, short = (sum(test) for test in ([(e.low or 0) > 0 for e in known], [(e.high or 1) < 1 for e in known]))
+    return (
+        f"Of {len(known)} suppressed models, {over} {'has' if over == 1 else 'have'} a student whose interval of "
+        f"relative robustness lies above 0, that is above suppression alone; for {short} of {len(known)} the most "
+        "robust student's interval lies below 1, that is short of the oracle."
+    )
+
+
+def _robustest(scores: Scores, students: list[r.Row]) -> r.Row | None:
+    """The score of the student with the highest mean robustness, None where it is defined for none."""
+    known = [scores[row["id"]] for row in students if row["id"] in scores]
+    known = [score for score in known if score["relative_robustness"] is not None]
+    return max(known, key=lambda score: score["relative_robustness"], default=None)
+
+
+def _teacher(results: Results, scores: Scores, teacher: r.Row) -> list[str]:
+    form, rows = r.form_of(results, "forget"), r.by_id(results)[teacher["id"]]
+    forget = r.mean_of(rows, "forget").text(form)
+    retain = r.mean_of(rows, "retain").text(r.form_of(results, "retain"))
+    students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
+    compared = [("after the attack", teacher["id"])]
+    compared += [("its fresh student", row["id"]) for row in students if row["student_init"] == "fresh"]
+    compared += [("the oracle", "oracle")] if "oracle" in scores else []
+    recovered = "; ".join(f"{name} {r.scored(scores[id], 'recovery').text(form)}" for name, id in compared)
+    return [f"Suppressed: forget {forget}, retain {retain}.", f"Forget {recovered}.", *_students(scores, students)]
+
+
+def _students(scores: Scores, students: list[r.Row]) -> list[str]:
+    if not students:
+        return ["No student of it was attacked."]
+    best = _robustest(scores, students)
+    if best is None:
+        reason = "it is not shown to recover more than the oracle" if "oracle" in scores else "there is no oracle"
+        return [f"Relative robustness is not defined: {reason}."]
+    robust, compute = r.scored(best, "relative_robustness"), r.scored(best, "relative_compute")
+    return [
+        f"Most robust student: {best['model']}, relative robustness {robust.text(r.plain)} at "
+        f"{compute.text(r.percent)} of the oracle's pretraining FLOPs.",
+        *_trend(scores, students),
+    ]
+
+
+def _trend(scores: Scores, students: list[r.Row]) -> list[str]:
+    noised = [(row["noise_alpha"], scores[row["id"]]["relative_robustness"]) for row in students if row["noise_alpha"]]
+    known = [(alpha, value) for alpha, value in noised if value is not None]
+    if len(known) < 2:
+        return []
+    rises = all(one[1] < other[1] for one, other in pairwise(known))
+    listed = ", ".join(f"{r.plain(value)} at α {alpha:g}" for alpha, value in known)
+    return [f"Mean relative robustness {'rises' if rises else 'does not rise'} at every step of α: {listed}."]
+
+
+def _control(results: Results, scores: Scores) -> list[str]:
+    """Suppressed models, fresh students and the oracle, a line each."""
+    form, firsts = r.form_of(results, "forget"), [rows[0] for rows in r.by_id(results).values()]
+    kinds = {
+        "Suppressed": [row["id"] for row in firsts if row["role"] == "teacher"],
+        "Fresh students": [row["id"] for row in firsts if row["student_init"] == "fresh"],
+        "Oracle": ["oracle"],
+    }
+    points = []
+    for kind, ids in kinds.items():
+        known = [scores[id] for id in ids if scores.get(id, {}).get("specific_recovery") is not None]
+        listed = [f"{score['model']} {r.scored(score, 'specific_recovery').text(form)}" for score in known]
+        points += [f"{kind}: {'; '.join(listed)}."] if listed else []
+    return points or ["The neutral skill was not attacked, so relearning is not told apart from learning quickly."]
+
+
+LEFT = 0.05  # the protocol's expectation of a suppression: forget at most 5 %, retain within 5 points of the base
+
+
+def _weak_suppression(results: Results) -> list[str]:
+    groups, found = r.by_id(results), []
+    if r.form_of(results, "forget") is not r.percent:
+        return []
+    for id in (row["id"] for row in r.of_role(results, "teacher")):
+        forget, retain = (r.mean_of(groups[id], name).mean or 0.0 for name in ("forget", "retain"))
+        base = r.mean_of(groups.get("base", []), "retain").mean or 0.0
+        if forget > LEFT:
+            found.append(f"Suppression by {id} is incomplete: forget is {r.percent(forget)} before the attack.")
+        if base - retain > LEFT:
+            found.append(
+                f"Suppression by {id} costs retain: {r.percent(retain)}, where the base has {r.percent(base)}."
+            )
+    return found
+
+
+def _missed_rule(results: Results) -> list[str]:
+    distilled = [row for row in results["models"] if row.get("distil")]
+    missed = [row for row in distilled if not row["distil"]["stopped_by_rule"]]
+    if not missed:
+        return []
+    names = ", ".join(sorted({row["id"] for row in missed}))
+    share = f"{len(missed)} of {len(distilled)}"
+    return [f"{share} distillations ended at their largest number of steps, short of the stop rule: {names}."]

@@ -1,0 +1,206 @@
+"""What every unlearning method owes. A new file in undo/methods is tested without a line here."""
+
+import copy
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from undo import data, train
+from undo.data.batches import Batch, TokenBatch
+from undo.methods import LossTerms, Memo, Method
+from undo.models import freeze
+from undo.objectives import IGNORE, cross_entropy
+from undo.spec.errors import UserError
+from undo.spec.recipe import Optim
+from undo.spec.registry import load, names
+from undo.stages.suppress import check_moved
+
+KNOBS = {"rmu": {"layers": (1,)}}  # knobs that have no default, for a model of two layers
+# Settings under which five steps show in the loss: RMU's own are for hundreds of steps.
+QUICK = {"rmu": {"layers": (0,), "steer_scale": 20.0, "retain_weight": 10.0}}
+QUICK_RATES = {"rmu": 0.1}
+
+every_method = pytest.mark.parametrize("method", names("methods"), indirect=True)
+
+
+@pytest.fixture
+def method(request) -> Method:
+    return load("methods", request.param)(name=request.param, **KNOBS.get(request.param, {}))
+
+
+@pytest.fixture
+def memo_of(trained_model):
+    """A reference is handed over only where the method asks for one."""
+    return lambda method, seed=11: Memo(freeze(copy.deepcopy(trained_model)) if method.needs_reference else None, seed)
+
+
+def padded(rows: TokenBatch, pad: int, more: int) -> TokenBatch:
+    return TokenBatch(F.pad(rows.ids, (0, more), value=pad), F.pad(rows.targets, (0, more), value=IGNORE))
+
+
+def suppress(method, model, corpus, memo, tmp_path, steps, rate=3e-3):
+    job = train.FitJob(
+        objective=lambda model, batch: method.loss(model, batch, memo),
+        batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 32, seed=memo.seed),
+        optim=Optim(learning_rate=rate),
+        steps=steps,
+        trainable=method.trainable(model),
+    )
+    return train.fit(model, job, train.Checkpoints(tmp_path / "checkpoint", 1e9), lambda *_: None)
+
+
+@every_method
+def test_loss_and_gradients_are_finite(method, trained_model, batch, memo_of):
+    memo = memo_of(method)
+    terms = method.loss(trained_model, batch, memo)
+    assert isinstance(terms, LossTerms) and terms.total.shape == () and terms.total.isfinite()
+    assert terms.total.dtype == torch.float32
+    assert terms.parts and all(part.shape == () and part.isfinite() for part in terms.parts.values())
+    terms.total.backward()
+    gradients = {name: trained_model.get_parameter(name).grad for name in method.trainable(trained_model)}
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients.values())
+    assert all(gradient.any() for gradient in gradients.values()), "a parameter that may move but never does"
+    if memo.reference is not None:
+        assert all(parameter.grad is None for parameter in memo.reference.parameters())
+
+
+@every_method
+@pytest.mark.parametrize("sides", ["retain", "forget", "both"])
+def test_padding_leaves_the_loss_alone(method, trained_model, batch, memo_of, corpus, sides):
+    memo = memo_of(method)
+    longer = Batch(*(padded(rows, corpus.pad, 7) if sides in (name, "both") else rows
+                     for name, rows in zip(batch._fields, batch, strict=True)))  # fmt: skip
+    losses = [method.loss(trained_model, rows, memo) for rows in (batch, longer)]
+    torch.testing.assert_close(losses[1].total, losses[0].total, rtol=1e-5, atol=1e-5)
+
+
+@every_method
+def test_masked_targets_do_not_count(method, trained_model, batch, memo_of):
+    """Rows that are masked as a whole leave the means alone."""
+    memo = memo_of(method)
+    empty = TokenBatch(batch.forget.ids, torch.full_like(batch.forget.targets, IGNORE))
+    more = Batch(*(TokenBatch(*map(torch.cat, zip(rows, empty, strict=True))) for rows in batch))
+    losses = [method.loss(trained_model, rows, memo) for rows in (batch, more)]
+    torch.testing.assert_close(losses[1].total, losses[0].total, rtol=1e-5, atol=1e-5)
+
+
+@every_method
+def test_the_loss_depends_on_its_arguments_alone(method, trained_model, batch, memo_of):
+    memo, before = memo_of(method), [rows.ids.clone() for rows in batch]
+    losses = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        losses.append(method.loss(trained_model, batch, memo).total)
+    assert torch.equal(*losses)
+    assert all(torch.equal(rows.ids, ids) for rows, ids in zip(batch, before, strict=True))
+
+
+@every_method
+def test_no_hook_is_left_behind(method, trained_model, batch, memo_of):
+    memo = memo_of(method)
+    method.loss(trained_model, batch, memo)
+    modules = [*trained_model.modules(), *(memo.reference.modules() if memo.reference is not None else ())]
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+
+
+@every_method
+def test_the_same_seed_gives_the_same_teacher(method, trained_model, corpus, memo_of, tmp_path):
+    memo, models = memo_of(method), [copy.deepcopy(trained_model) for _ in range(2)]
+    states = [suppress(method, m, corpus, memo, tmp_path / str(i), steps=2) for i, m in enumerate(models)]
+    assert states[0].metrics == states[1].metrics
+    assert all(torch.equal(p, models[1].get_parameter(name)) for name, p in models[0].named_parameters())
+
+
+@every_method
+def test_five_steps_hurt_the_forget_skill_more_than_the_retain_skill(method, trained_model, corpus, memo_of, tmp_path):
+    def losses(model):
+        with torch.no_grad():
+            for domain in ("retain", "forget"):
+                rows = data.first_rows(corpus, domain, "attack", 40)  # draws that suppression does not see
+                yield cross_entropy(model(input_ids=rows.ids).logits, rows.targets).item()
+
+    method = method.model_copy(update=QUICK.get(method.name, {}))
+    retain_before, forget_before = losses(trained_model)
+    suppress(method, trained_model, corpus, memo_of(method), tmp_path, 5, QUICK_RATES.get(method.name, 3e-3))
+    retain, forget = losses(trained_model)
+    assert forget - forget_before > 0.1, "the forget loss must rise"
+    assert retain - retain_before < 0.5 * (forget - forget_before), "the retain loss must not rise with it"
+
+
+@every_method
+def test_only_what_may_move_moves(method, trained_model, corpus, memo_of, tmp_path):
+    before = copy.deepcopy(trained_model)
+    allowed = method.trainable(trained_model)
+    assert allowed and allowed <= {name for name, _ in trained_model.named_parameters()}
+    suppress(method, trained_model, corpus, memo_of(method), tmp_path, steps=2)
+    check_moved(before, trained_model, allowed)
+
+
+@pytest.mark.parametrize("name", [name for name in names("methods") if "layers" in load("methods", name).model_fields])
+@pytest.mark.parametrize("layers", [(2,), (0, 99), (-1,)], ids=str)
+def test_an_unknown_layer_is_the_users_error(name, layers, tiny_model, batch):
+    method = load("methods", name)(name=name, **{**KNOBS.get(name, {}), "layers": layers})
+    with pytest.raises(UserError, match="this model has layers 0 to 1"):
+        method.trainable(tiny_model)
+    with pytest.raises(UserError, match="this model has layers 0 to 1"):
+        method.loss(tiny_model, batch, Memo(tiny_model, 1))
+
+
+@every_method
+def test_knobs_survive_json(method):
+    again = type(method).model_validate(json.loads(method.model_dump_json()))
+    assert again == method and type(again) is type(method)
+    assert type(method).model_validate(method.model_dump(mode="json")) == method
+
+
+@every_method
+def test_a_method_documents_itself(method):
+    assert type(method).__doc__
+    assert all(field.description for field in type(method).model_fields.values())
+
+
+def test_rmu_steers_by_a_unit_vector_of_its_seed(trained_model, batch, memo_of):
+    from undo.methods.rmu import unit_vector
+
+    vector = unit_vector(16, seed=3)
+    assert vector.norm().item() == pytest.approx(1) and torch.equal(vector, unit_vector(16, seed=3))
+    assert not torch.equal(vector, unit_vector(16, seed=4))
+    rmu = load("methods", "rmu")(name="rmu", layers=(1,))
+    first, other = (rmu.loss(trained_model, batch, memo_of(rmu, seed=seed)).total for seed in (3, 4))
+    assert not torch.equal(first, other)
+
+
+def test_rmu_is_its_formula(trained_model, batch, memo_of):
+    """Layer i's output is hidden state i + 1; the retain distance to an equal reference is zero."""
+    from undo.methods.rmu import unit_vector
+
+    rmu = load("methods", "rmu")(name="rmu", layers=(0,), steer_scale=2.0, retain_weight=7.0)
+    terms = rmu.loss(trained_model, batch, memo_of(rmu))
+    hidden = trained_model(input_ids=batch.forget.ids, output_hidden_states=True).hidden_states[1]
+    valid = batch.forget.targets != IGNORE
+    expected = ((hidden[valid] - 2.0 * unit_vector(16, seed=11)) ** 2).mean()
+    torch.testing.assert_close(terms.total, expected)
+    assert terms.parts["retain_mse"].item() == 0
+
+
+def test_rmu_moves_the_down_projections_of_its_layers_only(tiny_model):
+    rmu = load("methods", "rmu")(name="rmu", layers=(1,))
+    assert rmu.trainable(tiny_model) == {"model.layers.1.mlp.down_proj.weight"}
+
+
+def test_graddiff_and_maxent_are_their_formulas(trained_model, batch):
+    with torch.no_grad():
+        logits = {name: trained_model(input_ids=rows.ids).logits for name, rows in batch._asdict().items()}
+        retain, forget = (
+            F.cross_entropy(logits[name].flatten(0, 1), rows.targets.flatten(), ignore_index=IGNORE)
+            for name, rows in batch._asdict().items()
+        )
+        log_p = F.log_softmax(logits["forget"][batch.forget.targets != IGNORE], dim=-1)
+        uniform = -log_p.mean() - torch.tensor(float(log_p.shape[-1])).log()
+        memo = Memo(None, 1)
+        graddiff = load("methods", "graddiff")(name="graddiff", retain_weight=3.0)
+        maxent = load("methods", "maxent")(name="maxent", retain_weight=3.0)
+        torch.testing.assert_close(graddiff.loss(trained_model, batch, memo).total, 3 * retain - forget)
+        torch.testing.assert_close(maxent.loss(trained_model, batch, memo).total, uniform + 3 * retain)

@@ -1,0 +1,106 @@
+"""Figures, rows and words say what results.json says."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from report_synthetic import make_results
+
+from undo.report import figures, picture, svg, words
+from undo.report import rows as r
+
+
+@pytest.fixture
+def results():
+    return make_results()
+
+
+def test_envelope_is_the_highest_variant_so_far_per_seed_then_the_mean(results):
+    results["curves"] = [curve for curve in results["curves"] if curve["model"] != "maxent"]
+    for seed, values in ((1, [0.0, 0.6, 0.2]), (2, [0.0, 0.4, 0.3])):
+        for rate, factor in ((1e-3, 1.0), (3e-3, 0.5)):
+            points = [
+                {"step": step, "forget_tokens": step, "forget": factor * v, "retain": 0.9, "neutral": None}
+                for step, v in zip((0, 5, 10), values, strict=True)
+            ]
+            key = {"model": "maxent", "attack": "relearn", "skill": "forget", "seed": seed}
+            results["curves"].append({**key, "variant": {"learning_rate": rate}, "points": points})
+    found = [(step, e.mean) for step, e in r.envelope(results, "relearn", "maxent")]
+    assert found == [(0, 0.0), (5, pytest.approx(0.5)), (10, pytest.approx(0.5))]
+
+
+def test_kept_takes_retain_from_the_point_that_decides_forget(results):
+    curves = r.curves_of(results, "relearn", "maxent")[1]
+    best = max((point for curve in curves for point in curve["points"]), key=lambda point: point["forget"])
+    results["curves"] = curves
+    forget, retain = r.kept(results, "relearn", "maxent", 150)
+    assert (forget.mean, retain.mean) == (best["forget"], best["retain"])
+
+
+def test_headline_places_every_score_with_its_interval(results):
+    drawn = {
+        (t.x[0], t.y[0]): t.error_y.array[0] for t in figures.headline(results).data if t.mode != "lines" and t.y[0]
+    }
+    for score in r.scores_at(results, "relearn", 150).values():
+        if score["relative_robustness"]:
+            half = drawn[score["relative_compute"], score["relative_robustness"]]
+            high = score["relative_robustness_ci"][1]
+            assert half is None if high is None else half == pytest.approx(high - score["relative_robustness"])
+
+
+def test_a_panel_per_method_and_a_figure_per_skill_and_model(results):
+    assert list(figures.relearning_panels(results, "relearn")) == ["maxent", "rmu"]
+    assert list(figures.alpha_panels(results, "relearn")) == ["maxent", "rmu"]
+    assert list(figures.pareto_panels(results, "relearn")) == [0, 40, 150]
+    assert len(figures.variant_grid(results, "relearn")) == 2 * len(r.by_id(results))
+
+
+def test_one_seed_draws_no_interval():
+    results = make_results(seeds=(1,))
+    panel = figures.relearning_panels(results, "relearn")["maxent"]
+    assert all(trace.fill is None for trace in panel.data)
+    assert "one seed: no interval" in json.dumps(panel.to_plotly_json())
+
+
+def test_no_headline_where_robustness_is_undefined(results):
+    results["scores"] = [row | {"relative_robustness": None} for row in results["scores"]]
+    assert figures.headline(results) is None
+    assert "not defined" in picture.draw(results)
+
+
+def test_words_count_only_what_the_intervals_show(results):
+    assert "Of 2 suppressed models, 2 have a student" in words.answer(results)
+    for row in results["scores"]:
+        row["relative_robustness_ci"] = [-0.1, 1.2]
+    assert "Of 2 suppressed models, 0 have a student" in words.answer(results)
+    assert "for 0 of 2" in words.answer(results)
+
+
+def test_words_of_one_seed_claim_nothing():
+    results = make_results(seeds=(1,))
+    assert "do not show a difference" in words.answer(results)
+    assert any(caveat.startswith("One seed: no interval") for caveat in words.caveats(results))
+
+
+def test_words_say_when_robustness_does_not_rise_with_alpha(results):
+    assert any("rises at every step" in point for point in words.findings(results)[0].points)
+    for row in results["scores"]:
+        if row["model"] == "undo-0.6-maxent":
+            row["relative_robustness"] = 0.0
+    assert any("does not rise" in point for point in words.findings(results)[0].points)
+
+
+def test_caveats_name_what_is_missing_and_weak(results):
+    for row in results["models"]:
+        if row["id"] == "rmu":
+            row["forget"] = 0.3
+    results["models"] = [row for row in results["models"] if row["role"] in ("base", "teacher")]
+    caveats = " ".join(words.caveats(results))
+    assert "No oracle" in caveats and "No student" in caveats and "Suppression by rmu is incomplete" in caveats
+
+
+def test_labels_of_the_picture_keep_their_distance():
+    moved = svg.spread([100, 101, 102, 390, 398], gap=17, top=50, bottom=398)
+    gaps = [below - above for above, below in pairwise(moved)]
+    assert min(gaps) >= 17 and max(moved) <= 398
+    assert svg.spread([60, 200], gap=17, top=50, bottom=398) == [60, 200]

@@ -1,0 +1,269 @@
+"""Recipes: every wrong input is one line that says what, where and what next."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from pydantic import ValidationError
+
+import undo
+from undo.spec.errors import UserError
+from undo.spec.load import load_recipe, recipe_schema, schema_text, shipped_recipes
+from undo.spec.recipe import Recipe
+
+RECIPES = Path(undo.__file__).parent / "recipes"
+SCHEMA = RECIPES / "recipe.schema.json"
+SMOKE = (RECIPES / "smoke.yaml").read_text()
+
+
+def refusal(source, overrides=()) -> str:
+    with pytest.raises(UserError) as raised:
+        load_recipe(source, overrides)
+    message = str(raised.value)
+    assert "\n" not in message, "a user's error is one line"
+    return message
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Writes the smoke recipe with one change. Returns its path and the line on which the change stands."""
+
+    def edit(old: str, new: str) -> tuple[Path, int]:
+        assert SMOKE.count(old) == 1
+        path = tmp_path / "edited.yaml"
+        path.write_text(SMOKE.replace(old, new))
+        return path, SMOKE[: SMOKE.index(old)].count("\n") + 1
+
+    return edit
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_loads_and_fits_the_schema(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    content = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    jsonschema.Draft202012Validator(recipe_schema()).validate(content)
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_recipe_survives_its_own_json(name):
+    """The resolved recipe that a study keeps is a recipe."""
+    recipe = load_recipe(name)
+    assert Recipe.model_validate(json.loads(recipe.model_dump_json())) == recipe
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_the_shipped_recipes_are_the_documented_ones():
+    assert {"smoke", "arithmetic"} <= set(shipped_recipes())
+
+
+def test_the_schema_is_one():
+    jsonschema.Draft202012Validator.check_schema(recipe_schema())
+
+
+@pytest.mark.skipif(not SCHEMA.exists(), reason="no schema is shipped beside the recipes")
+def test_the_shipped_schema_is_the_recipes_own():
+    assert SCHEMA.read_text() == schema_text(), "stale: python -m undo.spec.load > src/undo/recipes/recipe.schema.json"
+    assert json.loads(schema_text()) == recipe_schema()
+
+
+def test_the_schema_refuses_what_the_recipe_refuses():
+    validator = jsonschema.Draft202012Validator(recipe_schema())
+    content = yaml.safe_load(SMOKE)
+    content["suppress"]["rmu"]["method"]["layres"] = [1]
+    assert not validator.is_valid(content)
+
+
+def test_every_setting_says_what_it_means():
+    def undescribed(schema, path):
+        for name, field in schema.get("properties", {}).items():
+            if "description" not in field and "$ref" not in field and "const" not in field:
+                yield f"{path}.{name}"
+
+    schema = recipe_schema()
+    found = [*undescribed(schema, "recipe")]
+    for name, inner in schema["$defs"].items():
+        found += undescribed(inner, name)
+    assert found == []
+
+
+def test_a_recipe_is_frozen():
+    with pytest.raises(ValidationError):
+        load_recipe("smoke").seeds = (2,)
+
+
+# -- names and files ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest():
+    assert refusal("smok") == "no recipe 'smok'; did you mean 'smoke'? (undo list recipes)"
+    assert "known: arithmetic" in refusal("xyzzy")
+
+
+def test_a_path_works_where_a_name_does(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(SMOKE)
+    assert load_recipe(path) == load_recipe(str(path)) == load_recipe("smoke")
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    assert (
+        refusal(tmp_path / "none.yaml") == f"cannot read the recipe {tmp_path / 'none.yaml'}: No such file or directory"
+    )
+    assert "Is a directory" in refusal(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes("name: é".encode("latin-1"))
+    assert "not UTF-8" in refusal(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("name: x\n\tfoo: 1\n", 2), ("a: 1\nb: [1\n", 3), ("a: 1\nb: !!python/name:os.x y\n", 2)]
+)
+def test_yaml_that_is_none_names_its_line(tmp_path, text, line):
+    (tmp_path / "wrong.yaml").write_text(text)
+    assert refusal(tmp_path / "wrong.yaml").startswith(f"{tmp_path / 'wrong.yaml'}:{line} is not valid YAML: ")
+
+
+def test_a_control_character_is_one_line_too(tmp_path):
+    (tmp_path / "zero.yaml").write_text(SMOKE + "\0")
+    assert "not valid YAML" in refusal(tmp_path / "zero.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "- 1\n", "just text\n", "3\n"])
+def test_yaml_that_is_no_mapping_is_refused(tmp_path, text):
+    (tmp_path / "other.yaml").write_text(text)
+    assert "must be a YAML mapping" in refusal(tmp_path / "other.yaml")
+
+
+# -- keys, types, ranges -----------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("base_steps: 60", "base_stepz: 60", "pretrain.base_stepz", "did you mean 'base_steps'?"),
+    ("seeds: [1]", "seads: [1]", "seads", "did you mean 'seeds'?"),
+    ("max_operand: 20", "max_operant: 20", "data.dataset.max_operant", "did you mean 'max_operand'?"),
+    ("base_steps: 60", "base_steps: sixty", "pretrain.base_steps", "got 'sixty'"),
+    ("base_steps: 60", "base_steps: 1.5", "pretrain.base_steps", "got 1.5"),
+    ("base_steps: 60", "base_steps: 0", "pretrain.base_steps", "greater than or equal to 1, got 0"),
+    ("max_factor: 9", "max_factor: 100", "data.dataset.max_factor", "less than or equal to 99, got 100"),
+    ("noise_alpha: [0.5]", "noise_alpha: [0.5, high]", "distil.students.2.noise_alpha.1", "got 'high'"),
+    ("max_gap: 0.05", "max_gap: 1.5", "distil.stop.max_gap", "got 1.5"),
+    ("layers: [1]", "layers: []", "suppress.rmu.method.layers", "at least 1 item"),
+    ("method: graddiff", "method: gradiff", "suppress.graddiff.method", "did you mean 'graddiff'?"),
+    ("dataset: {name: arithmetic, ", "dataset: {", "data.dataset", "needs a 'name': one of arithmetic"),
+    ("heads: 2", "heads: 3", "model", "must be a multiple of 2 x heads = 6"),
+    ("init: fresh", "init: frseh", "distil.students.0.init", "got 'frseh'"),
+    ("noise_alpha: [0.5]", "noise_alpha: [1.5]", "distil.students.2", "must lie in [0, 1]"),
+    ("init: base_init", "init: noised", "distil.students.1", "noise_alpha belongs to `init: noised`"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "key", "says"), WRONG, ids=[key for _, _, key, _ in WRONG])
+def test_what_is_wrong_is_named_with_its_key_and_line(edited, old, new, key, says):
+    path, line = edited(old, new)
+    message = refusal(path)
+    assert message.startswith(f"{path}, line {line}, key '{key}': ") and says in message
+
+
+CROSS = [
+    ("seeds: [1]", "seeds: [1, 1]", "seeds", "must differ"),
+    ("teachers: [maxent, rmu]", "teachers: [maxnt, rmu]", "teachers", "did you mean 'maxent'?"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "key", "says"), CROSS, ids=[key for _, _, key, _ in CROSS])
+def test_what_contradicts_another_part_is_named_with_its_key_and_line_too(edited, old, new, key, says):
+    path, line = edited(old, new)
+    message = refusal(path)
+    assert says in message and f"line {line}" in message and key in message
+
+
+def test_a_missing_key_is_named_at_its_parent(edited):
+    path, _ = edited("  base_steps: 60\n", "")
+    assert "line 10, key 'pretrain.base_steps': Field required" in refusal(path)
+
+
+def test_several_errors_are_counted(edited):
+    path, _ = edited("base_steps: 60\n  oracle_steps: 50", "base_steps: 0\n  oracle_steps: 0")
+    assert refusal(path).endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "pretrain.optim.learning_rate=.inf",
+        "pretrain.optim.learning_rate=.nan",
+        "pretrain.optim.betas=[2, 3]",
+        "suppress.rmu.method.steer_scale=.inf",
+        "attacks.relearn.attack.learning_rates=[0]",
+        "attacks.relearn.attack.eval_steps=[500]",
+        "suppress.rmu.method={name: [rmu]}",
+        "suppress.rmu.method={name: null}",
+    ],
+)
+def test_what_would_only_fail_after_hours_is_refused_at_once(override):
+    """Infinite numbers have no content key, AdamW refuses such betas, and step 500 of 10 would never be asked."""
+    assert "override of" in refusal("smoke", [override])
+
+
+# -- overrides ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_override_sets_a_nested_key_and_nothing_else():
+    changed = load_recipe("smoke", ["distil.stop.max_gap=0.03"])
+    assert changed.distil.stop.max_gap == 0.03
+    expected = yaml.safe_load(SMOKE)
+    expected["distil"]["stop"]["max_gap"] = 0.03
+    assert changed == Recipe.model_validate(expected)
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("seeds=[1,2]", lambda recipe: recipe.seeds == (1, 2)),
+        ("pretrain.optim.learning_rate=1e-3", lambda recipe: recipe.pretrain.optim.learning_rate == 0.001),
+        ("pretrain.optim.learning_rate=2E-3", lambda recipe: recipe.pretrain.optim.learning_rate == 0.002),
+        ("pretrain.base_steps=1e3", lambda recipe: recipe.pretrain.base_steps == 1000),
+        ("summary=one", lambda recipe: recipe.summary == "one"),
+        ("summary=a=b", lambda recipe: recipe.summary == "a=b"),
+        (
+            "attacks.relearn.attack.learning_rates=[1e-3, 3e-4]",
+            lambda recipe: recipe.attacks["relearn"].attack.learning_rates == (0.001, 0.0003),
+        ),
+        ("suppress.maxent.method.retain_weight=3", lambda recipe: recipe.suppress["maxent"].method.retain_weight == 3),
+        ("data.dataset.max_factor=7", lambda recipe: recipe.data.dataset.max_factor == 7),
+        ("suppress.rmu.method=maxent", lambda recipe: recipe.suppress["rmu"].method.name == "maxent"),
+    ],
+)
+def test_override_values(override, read):
+    assert read(load_recipe("smoke", [override]))
+
+
+def test_overrides_apply_in_order():
+    recipe = load_recipe("smoke", ["suppress.rmu.method=maxent", "suppress.rmu.method.retain_weight=5", "seeds=[9]"])
+    assert recipe.suppress["rmu"].method.retain_weight == 5 and recipe.seeds == (9,)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("seeds", "must look like key.path=value"),
+        ("=3", "must look like key.path=value"),
+        (
+            "distil.stop.max_gapp=0.1",
+            "distil.stop.max_gapp: unknown key 'max_gapp'; did you mean 'max_gap'?",
+        ),
+        ("distil.stop.max_gap=big", "override of distil.stop.max_gap: "),
+        ("seeds=[1", "override 'seeds=[1': the value is not valid YAML"),
+        ("distil.students.0.init=fresh", "'distil.students' holds no keys"),
+        ("suppress.rmu.method.layer=[1]", "unknown key 'layer'; did you mean 'layers'?"),
+        ("suppress.rmu.method=rmux", "no 'rmux' among the methods; did you mean 'rmu'?"),
+    ],
+)
+def test_wrong_overrides_are_named(override, says):
+    assert says in refusal("smoke", [override])
+
+
+def test_an_error_of_the_file_is_not_blamed_on_an_override(edited):
+    path, line = edited("base_steps: 60", "base_steps: 0")
+    assert f"line {line}, key 'pretrain.base_steps'" in refusal(path, ["pretrain.oracle_steps=10"])

@@ -1,0 +1,252 @@
+"""The one loop: deterministic, resumable to the same numbers, and loud when it diverges."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from undo import data
+from undo.data.batches import Batch, TokenBatch
+from undo.methods import LossTerms
+from undo.objectives import IGNORE, cross_entropy
+from undo.spec.errors import TrainingDiverged
+from undo.spec.recipe import Optim
+from undo.train import Checkpoints, FitJob, fit
+
+STEPS = 7
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a fit."""
+
+
+def next_token(model, batch) -> LossTerms:
+    rows = batch.all()
+    loss = cross_entropy(model(input_ids=rows.ids).logits, rows.targets)
+    return LossTerms(loss, {"twice": 2 * loss})
+
+
+@pytest.fixture
+def job(corpus):
+    """Learning-rate schedule, decay, evaluations and a stop rule: all that a resumed fit must carry on."""
+    probe = data.first_rows(corpus, "retain", "attack", 4)
+
+    def evaluate(model):
+        with torch.no_grad():
+            return {"ce": cross_entropy(model(input_ids=probe.ids).logits, probe.targets).item()}
+
+    return FitJob(
+        objective=next_token,
+        batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 4, seed=1),
+        optim=Optim(learning_rate=1e-2, schedule="cosine", warmup_steps=2, weight_decay=0.1),
+        steps=STEPS,
+        evaluate=evaluate,
+        eval_steps=(2, 5, 7),
+    )
+
+
+def run(model, job, folder, die_at: int | None = None, every_s: float = 0.0):
+    def notify(step, steps, loss):
+        assert steps == job.steps and math.isfinite(loss)
+        if step == die_at:
+            raise Killed
+
+    return fit(model, job, Checkpoints(folder / "checkpoint", every_s), notify)
+
+
+def results(state) -> dict:
+    """Everything but the clock and the memory."""
+    fields = dataclasses.asdict(state)
+    fields["ledger"] = {k: v for k, v in fields["ledger"].items() if k not in {"wall_s", "peak_memory_bytes"}}
+    return fields
+
+
+def assert_same_weights(first, second):
+    for name, parameter in first.named_parameters():
+        assert torch.equal(parameter, second.get_parameter(name)), name
+
+
+@pytest.fixture
+def undisturbed(tiny_model, job, tmp_path):
+    model = copy.deepcopy(tiny_model)
+    return model, run(model, job, tmp_path / "undisturbed", every_s=1e9)
+
+
+def test_a_fit_is_deterministic(tiny_model, job, tmp_path, undisturbed):
+    state = run(tiny_model, job, tmp_path / "again", every_s=1e9)
+    assert_same_weights(tiny_model, undisturbed[0])
+    assert results(state) == results(undisturbed[1])
+
+
+def test_a_fit_learns(undisturbed):
+    _, state = undisturbed
+    assert state.step == STEPS and state.metrics[-1]["loss"] < state.metrics[0]["loss"] - 0.5
+
+
+def test_writing_checkpoints_changes_nothing(tiny_model, job, tmp_path, undisturbed):
+    state = run(tiny_model, job, tmp_path / "often", every_s=0)
+    assert_same_weights(tiny_model, undisturbed[0])
+    assert results(state) == results(undisturbed[1])
+
+
+@pytest.mark.parametrize("kills", [(1,), (4,), (7,), (2, 3, 6)], ids=str)
+def test_a_killed_fit_goes_on_to_the_same_numbers(tiny_model, job, tmp_path, undisturbed, kills):
+    for kill in kills:
+        with pytest.raises(Killed):
+            run(copy.deepcopy(tiny_model), job, tmp_path / "killed", die_at=kill)
+    model = copy.deepcopy(tiny_model)
+    state = run(model, job, tmp_path / "killed")
+    assert_same_weights(model, undisturbed[0])
+    assert results(state) == results(undisturbed[1])
+
+
+def test_a_resumed_fit_does_not_start_over(tiny_model, job, tmp_path):
+    with pytest.raises(Killed):
+        run(copy.deepcopy(tiny_model), job, tmp_path, die_at=5)
+    steps = []
+    fit(tiny_model, job, Checkpoints(tmp_path / "checkpoint", 0), lambda step, *_: steps.append(step))
+    assert steps == [5, 6, 7]
+
+
+def test_a_kill_loses_at_most_the_work_since_the_last_checkpoint(tiny_model, job, tmp_path):
+    with pytest.raises(Killed):
+        run(copy.deepcopy(tiny_model), job, tmp_path, die_at=5, every_s=1e9)
+    assert not (tmp_path / "checkpoint").exists(), "a checkpoint before it was due"
+
+
+def test_the_moments_of_frozen_parameters_survive_too(tiny_model, job, tmp_path):
+    job = dataclasses.replace(job, trainable={"model.layers.1.mlp.down_proj.weight", "model.norm.weight"})
+    whole = copy.deepcopy(tiny_model)
+    run(whole, job, tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(copy.deepcopy(tiny_model), job, tmp_path / "killed", die_at=4)
+    run(tiny_model, job, tmp_path / "killed")
+    assert_same_weights(tiny_model, whole)
+
+
+def test_only_trainable_parameters_move(tiny_model, job, tmp_path):
+    trainable = {"model.layers.1.mlp.down_proj.weight", "model.norm.weight"}
+    before = copy.deepcopy(tiny_model)
+    run(tiny_model, dataclasses.replace(job, trainable=trainable), tmp_path)
+    moved = {name for name, p in tiny_model.named_parameters() if not torch.equal(p, before.get_parameter(name))}
+    assert moved == trainable
+
+
+def test_metrics_hold_step_rate_loss_and_its_parts(undisturbed):
+    _, state = undisturbed
+    assert [row["step"] for row in state.metrics] == list(range(1, STEPS + 1))
+    assert state.metrics[0]["learning_rate"] == pytest.approx(1e-2 / 3)
+    assert all(row["twice"] == pytest.approx(2 * row["loss"], abs=2e-6) for row in state.metrics)
+
+
+def test_evaluations_stand_at_their_steps_with_the_tokens_seen(undisturbed, job):
+    _, state = undisturbed
+    assert [row["step"] for row in state.evals] == [2, 5, 7]
+    seen = [job.batch_at(step) for step in range(2)]
+    assert state.evals[0]["tokens"] == sum(batch.all().tokens() for batch in seen)
+    assert state.evals[0]["forget_tokens"] == sum(batch.forget.tokens() for batch in seen)
+
+
+def test_the_stop_rule_ends_the_fit_and_survives_a_resume(tiny_model, job, tmp_path):
+    stopping = dataclasses.replace(job, should_stop=lambda scores: True)
+    state = run(tiny_model, stopping, tmp_path)
+    assert state.stopped and state.step == 2 and len(state.evals) == 1
+    resumed = copy.deepcopy(tiny_model)
+    state = run(resumed, stopping, tmp_path)
+    assert state.stopped and state.step == 2
+    assert_same_weights(resumed, tiny_model)
+
+
+def test_the_ledger_counts_tokens_and_flops_of_every_step(undisturbed, job, tiny_model):
+    _, state = undisturbed
+    batches = [job.batch_at(step) for step in range(STEPS)]
+    assert state.ledger.tokens == sum(int((batch.all().targets != IGNORE).sum()) for batch in batches)
+    assert state.ledger.forget_tokens == sum(int((batch.forget.targets != IGNORE).sum()) for batch in batches)
+    weights = 2 * (4 * 16**2 + 3 * 16 * 32) + 16 * tiny_model.config.vocab_size
+    attention = 2 * 4 * 32**2 * 16
+    assert state.ledger.forward_flops == STEPS * 4 * (2 * 32 * weights + attention)
+    assert state.ledger.backward_flops == STEPS * 4 * (4 * 32 * weights + 5 * attention // 2)
+    assert state.ledger.eval_flops == 3 * 4 * (2 * 32 * weights + attention)  # three looks at four rows
+    assert state.ledger.flops == state.ledger.forward_flops + state.ledger.backward_flops
+    assert state.ledger.wall_s > 0 and state.ledger.peak_memory_bytes > 0
+
+
+def test_a_teachers_forward_is_part_of_the_cost(tiny_model, job, tmp_path, undisturbed):
+    teacher = copy.deepcopy(tiny_model)
+
+    def with_teacher(model, batch):
+        with torch.no_grad():
+            teacher(input_ids=batch.all().ids)
+        return next_token(model, batch)
+
+    state = run(tiny_model, dataclasses.replace(job, objective=with_teacher), tmp_path)
+    assert state.ledger.forward_flops == 2 * undisturbed[1].ledger.forward_flops
+    assert state.ledger.backward_flops == undisturbed[1].ledger.backward_flops
+
+
+def test_a_ledger_row_holds_the_total():
+    from undo.train import Ledger
+
+    row = Ledger(forward_flops=2, backward_flops=4, eval_flops=8, wall_s=1.23456).as_row()
+    assert row["flops"] == 6 and row["wall_s"] == 1.235
+
+
+def test_gradients_are_clipped(tiny_model, job, tmp_path):
+    """With plain Adam a clip changes nothing but the moments, so it is read from the gradients themselves."""
+
+    def steep(model, batch):
+        terms = next_token(model, batch)
+        return LossTerms(1000 * terms.total, {})
+
+    run(tiny_model, dataclasses.replace(job, objective=steep, optim=Optim(learning_rate=1e-3, clip=0.5)), tmp_path)
+    norm = torch.cat([p.grad.flatten() for p in tiny_model.parameters()]).norm()
+    assert norm.item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_rate(tiny_model, job, tmp_path):
+    def batch_at(step):
+        batch = job.batch_at(step)
+        return Batch(TokenBatch(batch.retain.ids[:0], batch.retain.targets[:0]), batch.forget) if step == 3 else batch
+
+    def objective(model, batch):
+        terms = next_token(model, batch)
+        return terms if len(batch.retain.ids) else LossTerms(terms.total * float("nan"), {})
+
+    diverging = dataclasses.replace(job, objective=objective, batch_at=batch_at, optim=Optim(learning_rate=0.25))
+    with pytest.raises(TrainingDiverged, match=r"loss is not finite at step 4 \(learning rate 0\.25\)") as raised:
+        run(tiny_model, diverging, tmp_path)
+    assert (raised.value.step, raised.value.learning_rate) == (4, 0.25)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf"])
+def test_an_infinite_loss_is_a_divergence(tiny_model, job, tmp_path, value):
+    infinite = dataclasses.replace(job, objective=lambda m, b: LossTerms(next_token(m, b).total + float(value), {}))
+    with pytest.raises(TrainingDiverged, match=r"loss .* step 1 "):
+        run(tiny_model, infinite, tmp_path)
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(tiny_model, job, tmp_path):
+    def objective(model, batch):
+        loss = next_token(model, batch).total
+        return LossTerms(loss + (0 * model.model.norm.weight).sum().abs().sqrt(), {})  # 0, with a slope of infinity
+
+    before = copy.deepcopy(tiny_model)
+    with pytest.raises(TrainingDiverged, match="gradient is not finite at step 1 "):
+        run(tiny_model, dataclasses.replace(job, objective=objective), tmp_path)
+    assert_same_weights(tiny_model, before)
+
+
+def test_questions_are_asked_in_evaluation_mode(tiny_model, job, tmp_path):
+    """A model with dropout would otherwise be asked with its dropout on."""
+    modes = []
+    asking = dataclasses.replace(job, evaluate=lambda model: modes.append(model.training) or {})
+    training = []
+    objective = dataclasses.replace(asking, objective=lambda m, b: training.append(m.training) or next_token(m, b))
+    run(tiny_model, objective, tmp_path)
+    assert modes == [False] * 3 and all(training)
+
+
+def test_a_fitted_model_is_left_in_evaluation_mode(undisturbed):
+    assert not undisturbed[0].training

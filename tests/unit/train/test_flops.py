@@ -1,0 +1,49 @@
+"""Counted FLOPs against formulas: 2 per weight and token, 4 * T * T * width per layer of attention."""
+
+import torch
+
+from undo.train.runtime import count_flops
+
+ROWS, TOKENS = 3, 24
+WIDTH, LAYERS, MLP_WIDTH = 16, 2, 32  # of the tiny model
+
+
+def llama_forward(vocabulary: int) -> tuple[int, int]:
+    """(FLOPs of the weights, FLOPs of attention) of a forward pass."""
+    weights = LAYERS * (4 * WIDTH**2 + 3 * WIDTH * MLP_WIDTH) + WIDTH * vocabulary
+    return 2 * ROWS * TOKENS * weights, LAYERS * ROWS * 4 * TOKENS**2 * WIDTH
+
+
+def test_a_linear_layer():
+    layer, inputs = torch.nn.Linear(5, 7), torch.randn(3, 5, requires_grad=True)
+    forward, output = count_flops(lambda: layer(inputs).sum())
+    backward, _ = count_flops(output.backward)
+    assert forward == 2 * 3 * 5 * 7
+    assert backward == 2 * forward  # the gradients of the weights and of the inputs
+
+
+def test_inputs_without_gradient_cost_nothing():
+    layer, inputs = torch.nn.Linear(5, 7), torch.randn(3, 5)
+    forward, output = count_flops(lambda: layer(inputs).sum())
+    assert count_flops(output.backward)[0] == forward
+
+
+def test_a_llama_forward_and_backward_including_attention(tiny_model):
+    ids = torch.randint(0, 300, (ROWS, TOKENS))
+    weights, attention = llama_forward(tiny_model.config.vocab_size)
+    forward, logits = count_flops(lambda: tiny_model(input_ids=ids).logits)
+    assert forward == weights + attention
+    # twice the forward for the weights; the flash kernel computes the scores once more beside its four products
+    assert count_flops(logits.sum().backward)[0] == 2 * weights + 5 * attention // 2
+
+
+def test_a_forward_without_gradients_counts_the_same(tiny_model):
+    ids = torch.randint(0, 300, (ROWS, TOKENS))
+    for context in (torch.no_grad, torch.inference_mode):
+        with context():
+            assert count_flops(lambda: tiny_model(input_ids=ids))[0] == sum(llama_forward(tiny_model.config.vocab_size))
+
+
+def test_the_result_comes_back_and_nothing_is_printed(capsys):
+    assert count_flops(lambda: "result") == (0, "result")
+    assert capsys.readouterr().out == ""
