@@ -1,9 +1,9 @@
 """The whole graph, run as a user runs it, against the contract and against itself."""
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import jsonschema
 import pytest
@@ -31,7 +31,7 @@ def test_every_model_of_the_recipe_is_there_with_counted_cost(smoke):
 
 
 def test_a_student_pays_for_its_teacher_and_for_teacher_forwards(smoke):
-    ledgers = {row["label"].split()[0]: row["ledger"] for row in smoke.results["stages"] if row["kind"] != "attack"}
+    ledgers = {row["label"].split()[0]: row["ledger"] for row in smoke.results["stages"] if "flops" in row["ledger"]}
     rows = {row["id"]: row for row in smoke.results["models"]}
     own, teacher = ledgers["fresh-maxent"], ledgers["maxent"]
     assert rows["fresh-maxent"]["flops"] == own["flops"] + teacher["flops"]
@@ -69,12 +69,13 @@ def test_no_path_or_user_leaks_into_results(smoke):
 
 
 def test_a_finished_study_runs_again_in_seconds_to_the_same_results(smoke):
-    started = time.perf_counter()
+    before = os.times()
     command = [sys.executable, "-m", "undo", "run", "smoke", "--out", str(smoke.out)]
     again = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0
     assert "0 stages computed" in again.stdout
-    assert time.perf_counter() - started < 8  # about 2 s on a quiet machine; slack for a busy one
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 3
     assert json.loads((smoke.folder / "report" / "results.json").read_text()) == smoke.results
 
 

@@ -47,10 +47,11 @@ def main(arguments: list[str] | None = None) -> None:
     except UserError as error:
         code = wrong_input(error)
     except (KeyboardInterrupt, typer.Abort):
-        tell(f"interrupted; nothing finished is lost. To go on: undo {shlex.join(given)}")
-        code = INTERRUPTED
+        code = INTERRUPTED  # typer turns some interrupts into this code itself
     except BrokenPipeError:
         code = FAILED
+    if code == INTERRUPTED:
+        tell(f"interrupted; nothing finished is lost. To go on: undo {shlex.join(given)}")
     sys.exit(code if isinstance(code, int) else DONE)
 
 

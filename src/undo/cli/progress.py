@@ -7,16 +7,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from undo.study.artifacts import Store
 from undo.study.plan import Plan, Stage
 
 
 class ProgressListener:
     """Tells the terminal what the executor tells it."""
 
-    def __init__(self, plan: Plan, progress: Progress) -> None:
-        self.plan, self.progress = plan, progress
+    def __init__(self, progress: Progress, cached: int, stages: int) -> None:
+        self.progress = progress
         self.tasks: dict[str, TaskID] = {}
         self.computed = 0
+        self.study = progress.add_task("stages", completed=cached, total=stages, loss="")
 
     def started(self, stage: Stage) -> None:
         """A bar for the stage; stages without steps pulse."""
@@ -29,6 +31,7 @@ class ProgressListener:
     def finished(self, stage: Stage) -> None:
         """Takes the bar away and counts the stage."""
         self.computed += 1
+        self.progress.advance(self.study)
         self._end(stage, "done")
 
     def failed(self, stage: Stage, message: str) -> None:
@@ -61,4 +64,5 @@ def open_progress(plan: Plan, out: Path) -> Iterator[ProgressListener]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield ProgressListener(plan, progress)
+        cached = sum(map(Store(out).done, plan.stages))
+        yield ProgressListener(progress, cached, len(plan.stages))
