@@ -9,9 +9,10 @@ import typer
 def report(
     study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")],
     picture: Annotated[Path | None, typer.Option(help="Write the headline figure here too, as SVG.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Write the rows of scores here too, as CSV.")] = None,
 ) -> None:
     """Write a study's report again from its results."""
-    from undo.report.page import save_picture, write_report
+    from undo.report.page import save_picture, save_scores, write_report
     from undo.spec.errors import UserError
 
     if not (study / "report" / "results.json").is_file():
@@ -19,3 +20,5 @@ def report(
     print(f"report: {write_report(study)}")
     if picture is not None:
         print(f"picture: {save_picture(study, picture)}")
+    if scores is not None:
+        print(f"scores: {save_scores(study, scores)}")

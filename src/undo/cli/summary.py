@@ -1,5 +1,6 @@
 """The table at the end of a run."""
 
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -24,9 +25,10 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
         f"{rows[0]['n_seeds']} seed{'s' * (rows[0]['n_seeds'] > 1)}; before = without attack)"
     )
     before, retain = mean_by_model(results, "forget"), mean_by_model(results, "retain")
+    gaps = _gaps(results)
     table = Table(title=title, title_justify="left")
     table.add_column("model")
-    for column in ("forget after", "before", "retain before", "specific", "robustness", "compute"):
+    for column in ("forget after", "before", "retain before", "gap", "specific", "robustness", "compute"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
@@ -34,11 +36,21 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
             percent(row["recovery"]),
             percent(before[row["model"]]),
             percent(retain[row["model"]]),
+            points(gaps.get(row["model"])),
             _number(row["specific_recovery"]),
             _number(row["relative_robustness"]),
             percent(row["relative_compute"]),
         )
     return table
+
+
+def _gaps(results: dict[str, Any]) -> dict[str, float]:
+    """Mean over seeds of the retain gap at which distillation stopped, validation split, by student."""
+    gaps: dict[str, list[float]] = {}
+    for row in results["models"]:
+        if row["role"] == "student" and row["distil"]["gap"] is not None:
+            gaps.setdefault(row["id"], []).append(row["distil"]["gap"])
+    return {id: fmean(of) for id, of in gaps.items()}
 
 
 def _variants(results: dict[str, Any], attack: str) -> int:
@@ -48,6 +60,11 @@ def _variants(results: dict[str, Any], attack: str) -> int:
 def percent(value: float | None) -> str:
     """A share for people."""
     return "-" if value is None else f"{100 * value:.0f} %"
+
+
+def points(value: float | None) -> str:
+    """A difference of shares, in percentage points."""
+    return "-" if value is None else f"{100 * value:.1f} pt"
 
 
 def _number(value: float | None) -> str:

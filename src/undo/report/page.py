@@ -1,5 +1,7 @@
 """A study's results as one self-contained page: no network, no other file needed to read it."""
 
+import csv
+import io
 import json
 from functools import cache
 from importlib.resources import files
@@ -13,6 +15,7 @@ from undo.report import rows as r
 from undo.study.artifacts import write_atomically
 
 Results = r.Results
+ENDS = ("low", "high")
 
 
 def write_report(study_folder: Path) -> Path:
@@ -23,11 +26,31 @@ def write_report(study_folder: Path) -> Path:
 
 
 def save_picture(study_folder: Path, target: Path) -> Path:
-    """Writes the headline of a study as one SVG file, for a README. Raises ValueError where it has nothing to show."""
+    """Writes the headline of a study as one SVG file, for a README. Raises UserError where it has nothing to show."""
     from undo.report.picture import draw
 
     write_atomically(target, draw(_results(study_folder)))
     return target
+
+
+def save_scores(study_folder: Path, target: Path) -> Path:
+    """Writes the rows of `scores` as CSV, intervals as two columns."""
+    text = io.StringIO()
+    rows = [_flat(score) for score in _results(study_folder)["scores"]]
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(target, text.getvalue())
+    return target
+
+
+def _flat(score: r.Row) -> r.Row:
+    """A score with `x_ci` as `x_ci_low` and `x_ci_high`."""
+    pairs = {name: value for name, value in score.items() if isinstance(value, list)}
+    single = {name: value for name, value in score.items() if name not in pairs}
+    return single | {
+        f"{name}_{end}": value for name, both in pairs.items() for end, value in zip(ENDS, both, strict=True)
+    }
 
 
 def render(results: Results) -> str:

@@ -21,6 +21,7 @@ from undo.report.svg import (
     spread,
     text_at,
 )
+from undo.spec.errors import UserError
 
 Results = r.Results
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -28,12 +29,12 @@ NOISED = 3  # noised students shown: a first screen is no place for every alpha
 
 
 def draw(results: Results) -> str:
-    """SVG text. Raises ValueError where no suppressed model was attacked."""
+    """SVG text. Raises UserError where no suppressed model was attacked."""
     attack = next(iter(r.attacks(results)), "")
     scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
     teachers = [row for row in r.of_role(results, "teacher") if row["id"] in scores]
     if not teachers:
-        raise ValueError("no suppressed model was attacked, so there is nothing to draw")
+        raise UserError("no suppressed model was attacked, so there is nothing to draw")
     teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
     models = [teacher, *_some(r.students_of(results, teacher["id"])), *r.of_role(results, "oracle")]
     models = [row for row in models if row["id"] in scores]
