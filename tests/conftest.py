@@ -1,5 +1,6 @@
 """Fixtures of every suite: a corpus and models small enough to be built anew, one thread, no network, no chance."""
 
+import copy
 import os
 from pathlib import Path
 
@@ -39,17 +40,25 @@ def batch(corpus):
     return data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=3)(0)
 
 
+@pytest.fixture(scope="session")
+def untrained(corpus):
+    """The weights of `tiny_model`, to be read only."""
+    return models.build_llama(
+        width=16, layers=2, heads=2, mlp_width=32, row_tokens=32, tokenizer=corpus.tokenizer, seed=1
+    )
+
+
 @pytest.fixture
-def tiny_model(corpus):
-    return _tiny(corpus)
+def tiny_model(untrained):
+    return copy.deepcopy(untrained)
 
 
 @pytest.fixture(scope="session")
-def trained_folder(corpus, tmp_path_factory) -> Path:
+def trained_folder(corpus, untrained, tmp_path_factory) -> Path:
     """A tiny model that has seen both domains for 120 steps: right on some items, wrong on others."""
     from undo.stages.pretrain import next_token_loss
 
-    folder, model = tmp_path_factory.mktemp("trained"), _tiny(corpus)
+    folder, model = tmp_path_factory.mktemp("trained"), copy.deepcopy(untrained)
     job = train.FitJob(
         objective=next_token_loss,
         batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 16, seed=5),
@@ -64,9 +73,3 @@ def trained_folder(corpus, tmp_path_factory) -> Path:
 @pytest.fixture
 def trained_model(trained_folder):
     return models.load_model(trained_folder)
-
-
-def _tiny(corpus):
-    return models.build_llama(
-        width=16, layers=2, heads=2, mlp_width=32, row_tokens=32, tokenizer=corpus.tokenizer, seed=1
-    )

@@ -29,7 +29,11 @@ def weights(out: Path) -> dict[str, bytes]:
 def stop_at_checkpoint(out: Path, how: signal.Signals) -> subprocess.Popen:
     """Starts a study and sends the signal while pretraining is between two checkpoints."""
     process = subprocess.Popen(
-        command(out, EVERY_STEP, LONGER), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command(out, EVERY_STEP, LONGER),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore Ctrl-C
     )
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline and process.poll() is None:

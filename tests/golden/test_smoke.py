@@ -3,9 +3,11 @@
 import getpass
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import jsonschema
 import pytest
@@ -128,3 +130,10 @@ def test_the_table_and_the_report_are_named_at_the_end(smoke):
 
 def test_the_resolved_recipe_is_the_same_study(smoke):
     assert make_plan(load_recipe(smoke.folder / "recipe.yaml")).study == smoke.folder.name
+
+
+def test_every_number_of_the_report_links_to_a_record_that_exists(smoke):
+    page = smoke.folder / "report" / "index.html"
+    links = set(re.findall(r'href="(\.\./\.\./[^"#]+)"', page.read_text(encoding="utf-8")))
+    assert len(links) > 60
+    assert [link for link in links if not (page.parent / unquote(link)).is_file()] == []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from undo.spec.base import Plugin
 from undo.spec.recipe import Optim
@@ -18,8 +18,14 @@ class Attack(Plugin, ABC):
     """The budget in steps."""
     batch_rows: int = Field(8, ge=1)
     """Rows per step."""
-    eval_steps: tuple[int, ...] = Field(min_length=1)
+    eval_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     """Steps after which the model is asked the test questions; step 0 is always there."""
+
+    @model_validator(mode="after")
+    def _steps_reach_evaluations(self) -> Self:
+        if max(self.eval_steps) > self.steps:
+            raise ValueError(f"eval_steps go to {max(self.eval_steps)}, but the attack ends after {self.steps} steps")
+        return self
 
     @abstractmethod
     def variants(self) -> list[Self]:

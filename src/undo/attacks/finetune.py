@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -13,7 +13,7 @@ from undo.spec.recipe import Optim
 class Finetune(Attack):
     """AdamW, constant learning rate after one warm-up step, clip 1.0, no weight decay; every parameter moves."""
 
-    learning_rates: tuple[float, ...] = Field(min_length=1)
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
     """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
 
     def variants(self) -> list[Self]:

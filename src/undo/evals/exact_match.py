@@ -29,6 +29,8 @@ class ExactMatch(Evaluation):
         """One forward pass per batch of items of similar length, padded on the right."""
         import torch
 
+        if not items:
+            return []  # transformers 5 cannot tokenize an empty list
         end = tokenizer.eos_token_id
         prompts = tokenizer([item.prompt for item in items])["input_ids"]
         texts = tokenizer([item.prompt + item.answer for item in items])["input_ids"]

@@ -16,7 +16,9 @@ def nearest(word: str, known: list[str]) -> str:
 class Spec(BaseModel):
     """A frozen group of settings. Field descriptions are the documentation: meaning, unit, range, source."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod

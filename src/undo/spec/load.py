@@ -29,9 +29,7 @@ def load_recipe(source: str | Path, overrides: tuple[str, ...] | list[str] = ())
     try:
         node, content = yaml.compose(text), yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{where}{at} is not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        raise UserError(f"{where}{_yaml_problem(error, text)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
     overridden = [_apply(content, override) for override in overrides]
@@ -65,6 +63,14 @@ def _read(source: str | Path) -> tuple[str, str]:
         raise UserError(f"cannot read the recipe {path}: {reason}") from None
 
 
+def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text[: error.position].count("\n") + 1
+        return f":{line} is not valid YAML: {error.reason}"
+    mark = getattr(error, "problem_mark", None)
+    return f"{f':{mark.line + 1}' if mark else ''} is not valid YAML: {getattr(error, 'problem', None) or error}"
+
+
 def _apply(content: dict[str, Any], override: str) -> tuple[str, ...]:
     """Sets one dotted key in place and returns its path."""
     key, equals, value = override.partition("=")
@@ -96,11 +102,15 @@ def _number(text: str) -> str:
 def _explain(error: ValidationError, where: str, node: yaml.Node | None, overridden: list[tuple[str, ...]]) -> str:
     first = error.errors()[0]
     location = tuple(str(part) for part in first["loc"])
-    unknown = first.get("ctx", {}).get("key")
-    path = (*location, str(unknown)) if unknown is not None else location
+    inside = first.get("ctx", {}).get("key")  # what lies below the group that refused
+    path = (*location, *str(inside).split(".")) if inside is not None else location
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     message = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] in {"missing", "unknown_key", "plugin", "value_error"} else f", got {first['input']!r}"
+    given = (
+        ""
+        if first["type"] in {"missing", "unknown_key", "reference", "plugin", "value_error"}
+        else f", got {first['input']!r}"
+    )
     if any(path[: len(changed)] == changed or changed[: len(path)] == path for changed in overridden):
         place = f"override of {'.'.join(path)}"
     else:

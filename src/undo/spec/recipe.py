@@ -2,13 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from undo.spec.base import Plugin, Spec, nearest
 from undo.spec.registry import PluginOf
 
 StudentInit = Literal["fresh", "base_init", "noised", "teacher"]
 Skill = Literal["forget", "neutral"]
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optim(Spec):
@@ -17,14 +19,14 @@ class Optim(Spec):
     learning_rate: float = Field(gt=0)
     """Peak learning rate."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Shape after warm-up; cosine ends at `final_share` of the peak when the stage's last step is reached."""
+    """Shape after warm-up; cosine ends at `final_share` of the peak after the stage's last step."""
     final_share: float = Field(0.1, ge=0, le=1)
     """Share of the peak at which a cosine ends (paper: a tenth)."""
     warmup_steps: int = Field(1, ge=0)
     """Steps of linear warm-up."""
     weight_decay: float = Field(0.0, ge=0)
     """Decoupled weight decay of matrices; vectors never decay."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[DecayRate, DecayRate] = (0.9, 0.95)
     """AdamW's decay rates; 0.95 is usual for language models."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient over all parameters."""
@@ -67,7 +69,7 @@ class Pretrain(Spec):
     """Steps of the base."""
     oracle_steps: int = Field(ge=1)
     """Steps of the oracle."""
-    batch_rows: int = Field(32, ge=2)
+    batch_rows: int = Field(32, ge=2, multiple_of=2)
     """Rows per step; the base's are half retain, half forget."""
     optim: Optim
 
@@ -125,7 +127,7 @@ class Distil(Spec):
     """The students to make."""
     stream: Literal["mixed", "retain"] = "mixed"
     """Rows to distil on: retain and forget half and half (paper), or retain alone."""
-    batch_rows: int = Field(32, ge=2)
+    batch_rows: int = Field(32, ge=2, multiple_of=2)
     """Rows per step."""
     optim: Optim
     stop: Stop
@@ -162,10 +164,17 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Recipe":
-        for student in self.distil.students:
+        for index, student in enumerate(self.distil.students):
             for teacher in student.teachers:
                 if teacher not in self.suppress:
-                    raise ValueError(f"no teacher '{teacher}' under suppress; {nearest(teacher, list(self.suppress))}")
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds must differ from each other")
+                    hint = f"no teacher '{teacher}' under suppress; {nearest(teacher, list(self.suppress))}"
+                    context = {"hint": hint, "key": f"distil.students.{index}.teachers"}
+                    raise PydanticCustomError("reference", "{hint}", context)
         return self
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) != len(seeds):
+            raise ValueError("seeds must differ from each other")
+        return seeds

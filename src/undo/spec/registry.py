@@ -49,12 +49,12 @@ def _resolve(kind: str, data: Any) -> Any:
     if isinstance(data, Plugin):
         return data
     data = {"name": data} if isinstance(data, str) else data
-    if not isinstance(data, dict) or "name" not in data:
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
         raise PydanticCustomError("plugin", "needs a 'name': one of {names}", {"names": ", ".join(names(kind))})
     try:
         cls = load(kind, data["name"])
     except KeyError:
-        context = {"kind": kind, "name": data["name"], "hint": nearest(str(data["name"]), names(kind))}
+        context = {"kind": kind, "name": data["name"], "hint": nearest(data["name"], names(kind))}
         raise PydanticCustomError("plugin", "no '{name}' among the {kind}; {hint}", context) from None
     return cls.model_validate(data)
 

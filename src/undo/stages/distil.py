@@ -29,15 +29,14 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         optim=Optim(**settings["optim"]),
         steps=stop.max_steps,
         evaluate=validate,
-        eval_steps=range(stop.check_every, stop.max_steps + 1, stop.check_every),
+        eval_steps={*range(stop.check_every, stop.max_steps, stop.check_every), stop.max_steps},
         should_stop=lambda scores: goal - scores["retain"] <= stop.max_gap,
     )
     state = context.fit(student, job)
     models.save_model(student, corpus.tokenizer, context.folder / "model")
-    gap = goal - state.evals[-1]["retain"] if state.evals else None
     evals = {
         "teacher_retain": goal,
-        "gap": gap,
+        "gap": goal - state.evals[-1]["retain"],
         "stopped_by_rule": state.stopped,
         "steps": state.step,
         "checks": state.evals,

@@ -46,8 +46,8 @@ class Checkpoints:
         writing.mkdir(parents=True)
         save_file(_tensors(model, optimizer), writing / "state.safetensors")
         (writing / "state.json").write_text(json.dumps(asdict(state)))
-        shutil.rmtree(previous, ignore_errors=True)
-        if self.folder.exists():
+        if self.folder.exists():  # otherwise a kill left the previous one alone, and it must stay until we are ready
+            shutil.rmtree(previous, ignore_errors=True)
             self.folder.rename(previous)
         writing.rename(self.folder)
         shutil.rmtree(previous, ignore_errors=True)

@@ -119,6 +119,7 @@ def _account(state: FitState, batch: Batch, cost: tuple[int, int]) -> None:
 
 def _evaluate(model: PreTrainedModel, job: FitJob, state: FitState) -> None:
     assert job.evaluate is not None
+    model.eval()
     flops, scores = count_flops(lambda: job.evaluate(model))  # type: ignore[misc]
     state.ledger.eval_flops += flops
     state.evals.append(

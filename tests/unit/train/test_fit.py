@@ -28,7 +28,7 @@ def next_token(model, batch) -> LossTerms:
     return LossTerms(loss, {"twice": 2 * loss})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def job(corpus):
     """Learning-rate schedule, decay, evaluations and a stop rule: all that a resumed fit must carry on."""
     probe = data.first_rows(corpus, "retain", "attack", 4)
@@ -68,10 +68,10 @@ def assert_same_weights(first, second):
         assert torch.equal(parameter, second.get_parameter(name)), name
 
 
-@pytest.fixture
-def undisturbed(tiny_model, job, tmp_path):
-    model = copy.deepcopy(tiny_model)
-    return model, run(model, job, tmp_path / "undisturbed", every_s=1e9)
+@pytest.fixture(scope="module")
+def undisturbed(untrained, job, tmp_path_factory):
+    model = copy.deepcopy(untrained)
+    return model, run(model, job, tmp_path_factory.mktemp("undisturbed"), every_s=1e9)
 
 
 def test_a_fit_is_deterministic(tiny_model, job, tmp_path, undisturbed):
