@@ -1,5 +1,6 @@
 """`undo report`: the page of a study, written again from its results."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,17 @@ def report(
     """Write a study's report again from its results."""
     from undo.report.page import save_picture, save_scores, write_report
     from undo.spec.errors import UserError
+    from undo.study.results import results_schema
 
-    if not (study / "report" / "results.json").is_file():
+    results = study / "report" / "results.json"
+    if not results.is_file():
         raise UserError(f"{study} holds no report/results.json; name the folder that 'undo run' printed")
+    try:
+        missing = set(results_schema()["required"]) - set(json.loads(results.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{results} is not valid JSON ({error}); write it again with 'undo run'") from None
+    if missing:
+        raise UserError(f"{results} lacks {', '.join(sorted(missing))}; write it again with 'undo run'")
     print(f"report: {write_report(study)}")
     if picture is not None:
         print(f"picture: {save_picture(study, picture)}")

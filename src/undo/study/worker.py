@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import queue
-import shutil
 import sys
 import threading
 import time
@@ -54,14 +53,15 @@ def _run(job: dict[str, Any], speak: TextIO) -> dict[str, Any]:
         return {"event": "failed", "message": str(error)}
     except UserError as error:
         return {"event": "refused", "message": str(error)}
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return {"event": "refused", "message": "the disk is full; free some space and run the same command again"}
-        return _defect(error)
     except Exception as error:
-        if "No space left on device" in str(error):  # safetensors reports it in words
+        if _disk_is_full(error):
             return {"event": "refused", "message": "the disk is full; free some space and run the same command again"}
         return _defect(error)
+
+
+def _disk_is_full(error: Exception) -> bool:
+    """Python says it by number, safetensors in words."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)
 
 
 def _defect(error: Exception) -> dict[str, Any]:
@@ -91,8 +91,7 @@ def execute(job: dict[str, Any], notify) -> None:
     inputs = {role: Path(path) for role, path in job["input_folders"].items()}
     context = Context(folder, inputs, notify, job["checkpoint_seconds"])
     outcome = importlib.import_module(f"undo.stages.{job['kind']}").run(job["settings"], context)
-    for leftover in folder.glob("checkpoint*"):
-        shutil.rmtree(leftover)
+    context.checkpoints().clear()
     ledger = outcome.ledger.as_row() if outcome.ledger else {}
     ledger["stage_wall_s"] = round(time.perf_counter() - started, 3)
     stage = {name: job[name] for name in ("id", "kind", "label", "settings", "inputs", "version")}
