@@ -16,7 +16,7 @@ class Silent:
     def started(self, stage: Stage) -> None:
         """A stage began."""
 
-    def progressed(self, stage: Stage, step: int, steps: int, loss: float) -> None:
+    def progressed(self, stage: Stage, step: int, steps: int, loss: float | None) -> None:
         """A stage has done some steps."""
 
     def finished(self, stage: Stage) -> None:

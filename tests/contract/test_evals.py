@@ -7,9 +7,11 @@ from statistics import fmean
 import pytest
 import torch
 
+from undo.data.corpus import Corpus
 from undo.data.dataset import Item
-from undo.evals import Evaluation
+from undo.evals import Evaluation, by_domain
 from undo.spec.registry import load, names
+from undo.stages.evaluate import scorer
 
 KNOBS = {}  # knobs that have no default
 
@@ -21,6 +23,11 @@ def evaluation(request) -> Evaluation:
     return load("evals", request.param)(name=request.param, **KNOBS.get(request.param, {}))
 
 
+def ask(evaluation, model, tokenizer, items) -> list[float]:
+    """Encoded and scored."""
+    return evaluation.scores(model, evaluation.encode(tokenizer, items))
+
+
 @pytest.fixture(scope="module")
 def items(corpus):
     """Questions of every domain, of many lengths."""
@@ -29,7 +36,7 @@ def items(corpus):
 
 @every_eval
 def test_one_finite_score_per_item(evaluation, trained_model, corpus, items):
-    scores = evaluation.scores(trained_model.eval(), corpus.tokenizer, items)
+    scores = ask(evaluation, trained_model.eval(), corpus.tokenizer, items)
     assert len(scores) == len(items) and all(isinstance(score, float) for score in scores)
     if evaluation.unit == "fraction":
         assert all(0 <= score <= 1 for score in scores)
@@ -38,37 +45,37 @@ def test_one_finite_score_per_item(evaluation, trained_model, corpus, items):
 
 @every_eval
 def test_a_batch_scores_as_one_item_at_a_time(evaluation, trained_model, corpus, items):
-    together = evaluation.scores(trained_model.eval(), corpus.tokenizer, items)
-    alone = [evaluation.scores(trained_model, corpus.tokenizer, [item])[0] for item in items]
+    together = ask(evaluation, trained_model.eval(), corpus.tokenizer, items)
+    alone = [ask(evaluation, trained_model, corpus.tokenizer, [item])[0] for item in items]
     assert together == pytest.approx(alone, abs=1e-5)
 
 
 @every_eval
 def test_the_order_of_the_items_does_not_matter(evaluation, trained_model, corpus, items):
     shuffled = random.Random(1).sample(range(len(items)), len(items))
-    scores = evaluation.scores(trained_model.eval(), corpus.tokenizer, items)
-    again = evaluation.scores(trained_model, corpus.tokenizer, [items[index] for index in shuffled])
+    scores = ask(evaluation, trained_model.eval(), corpus.tokenizer, items)
+    again = ask(evaluation, trained_model, corpus.tokenizer, [items[index] for index in shuffled])
     assert again == pytest.approx([scores[index] for index in shuffled], abs=1e-5)
 
 
 @every_eval
 def test_no_items_no_scores(evaluation, trained_model, corpus):
-    assert evaluation.scores(trained_model, corpus.tokenizer, []) == []
-    assert evaluation.by_domain(trained_model, corpus.tokenizer, []) == {}
+    assert ask(evaluation, trained_model, corpus.tokenizer, []) == []
+    assert by_domain([], []) == {}
 
 
 @every_eval
 def test_the_model_is_left_as_it_was(evaluation, trained_model, corpus, items):
     before = {name: parameter.clone() for name, parameter in trained_model.named_parameters()}
-    evaluation.scores(trained_model.eval(), corpus.tokenizer, items[:5])
+    ask(evaluation, trained_model.eval(), corpus.tokenizer, items[:5])
     assert all(torch.equal(p, before[name]) and p.grad is None for name, p in trained_model.named_parameters())
 
 
 @every_eval
 def test_a_domain_is_the_mean_of_its_groups_and_a_group_of_its_items(evaluation, trained_model, corpus, items):
     uneven = [item for item in items if item.group != "sub"] + [item for item in items if item.group == "sub"][:3]
-    found = evaluation.by_domain(trained_model.eval(), corpus.tokenizer, uneven)
-    scores = evaluation.scores(trained_model, corpus.tokenizer, uneven)
+    scores = ask(evaluation, trained_model.eval(), corpus.tokenizer, uneven)
+    found = by_domain(uneven, scores)
     groups = {(item.domain, item.group) for item in uneven}
     for domain, group in groups:
         mine = [score for item, score in zip(uneven, scores, strict=True) if item.group == group]
@@ -76,6 +83,40 @@ def test_a_domain_is_the_mean_of_its_groups_and_a_group_of_its_items(evaluation,
     for domain in {domain for domain, _ in groups}:
         assert found[domain] == pytest.approx(fmean(found[f"{d}/{g}"] for d, g in groups if d == domain))
     assert len(found) == len(groups) + 3
+
+
+@every_eval
+def test_questions_are_encoded_once_and_asked_of_every_model(
+    evaluation, trained_model, tiny_model, corpus, monkeypatch
+):
+    """A scorer is called at every evaluation point, and the scorers of stage after stage ask the same."""
+    calls, settings = [], evaluation.model_dump(mode="json")
+    encode = type(evaluation).encode
+    monkeypatch.setattr(type(evaluation), "encode", lambda *given: calls.append(1) or encode(*given))
+    corpus = Corpus(corpus.folder)  # of this test alone: what was encoded of the shared one is kept
+    score = scorer(settings, corpus, "test", ["retain", "forget"])
+    points = [score(model.eval()) for model in (trained_model, trained_model, tiny_model)]
+    assert points[0] == points[1] != points[2]
+    again = scorer(settings, corpus, "test", ["retain", "forget"])(trained_model)
+    assert again == points[0] and len(calls) == 1
+    scorer(settings, corpus, "test", ["retain"])(trained_model)
+    assert len(calls) == 2, "other questions are encoded for themselves"
+
+
+@every_eval
+def test_scoring_does_not_tokenize(evaluation, trained_model, corpus, items):
+    calls = []
+
+    def tokenizer(texts):
+        calls.append(len(texts))
+        return corpus.tokenizer(texts)
+
+    tokenizer.eos_token_id, tokenizer.pad_token_id = corpus.tokenizer.eos_token_id, corpus.tokenizer.pad_token_id
+    encoded = evaluation.encode(tokenizer, items)
+    assert calls and len(calls) <= 2, "in one go, not item by item"
+    made = len(calls)
+    scores = [evaluation.scores(trained_model.eval(), encoded) for _ in range(3)]
+    assert scores[0] == scores[1] == scores[2] and len(calls) == made
 
 
 @every_eval
@@ -103,15 +144,15 @@ def test_exact_match_is_greedy_generation_to_the_end_token(trained_model, corpus
             prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=length
         )
         written.append(output[0, prompt.shape[1] :].tolist() == [*tokenizer(item.answer)["input_ids"], end])
-    scores = exact_match().scores(trained_model, tokenizer, items)
+    scores = ask(exact_match(), trained_model, tokenizer, items)
     assert scores == [float(right) for right in written]
     assert 0.05 < fmean(scores) < 0.95
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 17, 64, 10_000])
 def test_exact_match_does_not_depend_on_the_batch(trained_model, corpus, items, batch_tokens):
-    expected = exact_match().scores(trained_model.eval(), corpus.tokenizer, items)
-    assert exact_match(batch_tokens=batch_tokens).scores(trained_model, corpus.tokenizer, items) == expected
+    expected = ask(exact_match(), trained_model.eval(), corpus.tokenizer, items)
+    assert ask(exact_match(batch_tokens=batch_tokens), trained_model, corpus.tokenizer, items) == expected
 
 
 class Parrot(torch.nn.Module):
@@ -123,7 +164,12 @@ class Parrot(torch.nn.Module):
         super().__init__()
         self.ids, self.vocabulary, self.shapes = ids, vocabulary, []
 
-    def forward(self, input_ids):
+    @property
+    def base_model(self):
+        """As of a model without a head: its logits are its own affair."""
+        return self
+
+    def forward(self, input_ids, use_cache=False):
         self.shapes.append(tuple(input_ids.shape))
         logits = torch.zeros(*input_ids.shape, self.vocabulary)
         for position in range(input_ids.shape[1]):
@@ -137,11 +183,11 @@ def test_exact_match_asks_for_the_whole_answer_and_its_end(corpus, answer, score
     tokenizer = corpus.tokenizer
     end = tokenizer.eos_token_id
     model = Parrot([end, *tokenizer("3*4=12")["input_ids"], end], len(tokenizer))
-    assert exact_match().scores(model, tokenizer, [Item("test", "forget", "mul", "3*4=", answer)]) == [score]
+    assert ask(exact_match(), model, tokenizer, [Item("test", "forget", "mul", "3*4=", answer)]) == [score]
 
 
 def test_exact_match_keeps_to_its_batch_size(corpus, items):
     model = Parrot([1, 1], len(corpus.tokenizer))
-    exact_match(batch_tokens=100).scores(model, corpus.tokenizer, items)
+    ask(exact_match(batch_tokens=100), model, corpus.tokenizer, items)
     assert all(rows * tokens <= 100 for rows, tokens in model.shapes)
     assert sum(rows for rows, _ in model.shapes) == len(items) and len(model.shapes) < len(items)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from undo import data, train
 from undo.data.batches import Batch, TokenBatch
 from undo.methods import LossTerms, Memo, Method
-from undo.models import freeze
+from undo.models import freeze, predict
 from undo.objectives import IGNORE, cross_entropy
 from undo.spec.errors import UserError
 from undo.spec.recipe import Optim
@@ -81,9 +81,37 @@ def test_masked_targets_do_not_count(method, trained_model, batch, memo_of):
     """Rows that are masked as a whole leave the means alone."""
     memo = memo_of(method)
     empty = TokenBatch(batch.forget.ids, torch.full_like(batch.forget.targets, IGNORE))
-    more = Batch(*(TokenBatch(*map(torch.cat, zip(rows, empty, strict=True))) for rows in batch))
+    more = Batch(*(TokenBatch(*map(torch.cat, zip(rows[:2], empty[:2], strict=True))) for rows in batch))
     losses = [method.loss(trained_model, rows, memo) for rows in (batch, more)]
     torch.testing.assert_close(losses[1].total, losses[0].total, rtol=1e-5, atol=1e-5)
+
+
+@every_method
+@pytest.mark.parametrize("number", [2, 3])
+def test_the_parts_of_a_step_add_up_to_the_whole(method, trained_model, corpus, memo_of, number):
+    """Five retain and forget rows, of which some targets are masked, so that no part has as many as another."""
+    memo, batch = memo_of(method), data.domain_batches(corpus, ["retain", "forget"], "train", 10, seed=4)(0)
+    batch.retain.targets[0, 5:], batch.forget.targets[4, 2:] = IGNORE, IGNORE
+    parts = batch.parts(number)
+    assert len({part.all().tokens() for part in parts}) == number
+    found = []
+    for rows in ([batch], parts):
+        terms = [method.loss(trained_model, part, memo) for part in rows]
+        total = sum(term.total for term in terms)
+        total.backward()
+        sums = {name: sum(term.parts[name] for term in terms) for name in terms[0].parts}
+        found.append(
+            (total.detach(), sums, {n: p.grad for n, p in trained_model.named_parameters() if p.grad is not None})
+        )
+        trained_model.zero_grad(set_to_none=True)
+    (whole, whole_parts, expected), (summed, summed_parts, gradients) = found
+    torch.testing.assert_close(summed, whole, rtol=2e-6, atol=1e-6)
+    for name, value in whole_parts.items():
+        torch.testing.assert_close(summed_parts[name], value, rtol=2e-6, atol=1e-6)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        largest = gradient.abs().max().item()
+        torch.testing.assert_close(gradients[name], gradient, rtol=0, atol=5e-6 * largest)
 
 
 @every_method
@@ -119,7 +147,7 @@ def test_five_steps_hurt_the_forget_skill_more_than_the_retain_skill(method, tra
         with torch.no_grad():
             for domain in ("retain", "forget"):
                 rows = data.first_rows(corpus, domain, "attack", 40)  # draws that suppression does not see
-                yield cross_entropy(model(input_ids=rows.ids).logits, rows.targets).item()
+                yield cross_entropy(predict(model, rows), rows.targets).item()
 
     method = method.model_copy(update=QUICK.get(method.name, {}))
     retain_before, forget_before = losses(trained_model)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import jsonschema
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from undo.spec.load import load_recipe
 from undo.study.artifacts import Store
@@ -34,14 +34,25 @@ def test_every_model_of_the_recipe_is_there_with_counted_cost(smoke):
     assert rows["base"]["forget_tokens"] == pytest.approx(rows["base"]["tokens"] / 2, rel=0.01)
 
 
-def test_a_student_pays_for_its_teacher_and_for_teacher_forwards(smoke):
-    ledgers = {row["label"].split()[0]: row["ledger"] for row in smoke.results["stages"] if "flops" in row["ledger"]}
+def test_a_student_pays_for_its_teacher_and_for_what_the_teacher_says(smoke):
+    ledgers = {
+        row["label"].removesuffix(" (seed 1)"): row["ledger"]
+        for row in smoke.results["stages"]
+        if "flops" in row["ledger"]
+    }
     rows = {row["id"]: row for row in smoke.results["models"]}
-    own, teacher = ledgers["fresh-maxent"], ledgers["maxent"]
-    assert rows["fresh-maxent"]["flops"] == own["flops"] + teacher["flops"]
+    own, teacher, outputs = ledgers["fresh-maxent"], ledgers["maxent"], ledgers["outputs of maxent"]
+    assert outputs["flops"] > 0
+    assert rows["fresh-maxent"]["flops"] == own["flops"] + teacher["flops"] + outputs["flops"]
+    assert rows["teacher-maxent"]["flops"] == ledgers["teacher-maxent"]["flops"] + teacher["flops"] + outputs["flops"]
+    # A student's step is one of the base and the teacher's head, which turns its hidden states into logits.
+    recipe = load_recipe("smoke")
+    config = AutoConfig.from_pretrained(next((smoke.out / "artifacts").glob("distil-*/model")))
+    positions = recipe.pretrain.base_steps * recipe.pretrain.batch_rows * recipe.data.row_tokens
+    head = 2 * positions * config.hidden_size * config.vocab_size
     base = ledgers["base"]
-    per_token = own["forward_flops"] / own["tokens"]
-    assert per_token == pytest.approx(2 * base["forward_flops"] / base["tokens"], rel=0.01)
+    expected = (base["forward_flops"] + head) / base["backward_flops"]
+    assert own["forward_flops"] / own["backward_flops"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_curves_start_at_the_model_itself_and_count_the_adversarys_tokens(smoke):
@@ -110,7 +121,7 @@ def test_rmu_moved_only_the_named_parameters(smoke):
 def test_the_plan_of_a_finished_study_says_so(smoke):
     command = [sys.executable, "-m", "undo", "plan", "smoke", "--out", str(smoke.out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "61 stages (61 done)" in done.stdout
+    assert "63 stages (63 done)" in done.stdout
     assert "measured here" in done.stdout
 
 

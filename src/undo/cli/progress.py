@@ -24,9 +24,10 @@ class ProgressListener:
         """A bar for the stage; stages without steps pulse."""
         self.tasks[stage.id] = self.progress.add_task(stage.label, total=stage.steps or None, loss="")
 
-    def progressed(self, stage: Stage, step: int, steps: int, loss: float) -> None:
+    def progressed(self, stage: Stage, step: int, steps: int, loss: float | None) -> None:
         """Moves the bar."""
-        self.progress.update(self.tasks[stage.id], completed=step, total=steps, loss=f"loss {loss:.3f}")
+        text = "" if loss is None else f"loss {loss:.3f}"
+        self.progress.update(self.tasks[stage.id], completed=step, total=steps, loss=text)
 
     def finished(self, stage: Stage) -> None:
         """Takes the bar away and counts the stage."""

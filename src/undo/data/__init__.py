@@ -6,5 +6,6 @@ __getattr__ = lazy(
     __name__,
     corpus="Corpus open_corpus write_corpus",
     batches="Batch Stream TokenBatch adversary_batches domain_batches first_rows",
+    outputs="TeacherOutputs write_outputs",
     tokenizer="load_tokenizer train_tokenizer",
 )

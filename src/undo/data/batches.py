@@ -14,18 +14,34 @@ from undo.spec.keys import derive_seed
 
 
 class TokenBatch(NamedTuple):
-    """Rows of one stream: ids (B, T) and the targets aligned with the logits (B, T), `IGNORE` on padding."""
+    """Rows of one stream: ids (B, T) and the targets aligned with the logits (B, T), `IGNORE` on padding.
+
+    count is the number of targets of the whole step where these rows are a part of its batch, otherwise None; index says
+    which rows of the stream's array these are, where they come from one.
+    """
 
     ids: Tensor
     targets: Tensor
+    count: Tensor | None = None
+    index: np.ndarray | None = None
 
     def to(self, device: torch.device) -> "TokenBatch":
-        """The same batch on a device."""
-        return TokenBatch(self.ids.to(device), self.targets.to(device))
+        """The same batch on a device; the copy to a GPU does not wait."""
+        if device.type == "cpu":
+            return self
+        ids, targets, count = (x if x is None else x.pin_memory().to(device, non_blocking=True) for x in self[:3])
+        return TokenBatch(ids, targets, count, self.index)  # type: ignore[arg-type]  # only count may be None
 
     def tokens(self) -> int:
         """Number of targets."""
         return int((self.targets != IGNORE).sum())
+
+    def parts(self, number: int) -> list["TokenBatch"]:
+        """The rows in so many parts (the last ones may be smaller), which remember the targets of all of them."""
+        count, size = torch.tensor(self.tokens()), -(-len(self.ids) // number)
+        cuts = [slice(part * size, (part + 1) * size) for part in range(number)]
+        index = [None if self.index is None else self.index[cut] for cut in cuts]
+        return [TokenBatch(self.ids[c], self.targets[c], count, i) for c, i in zip(cuts, index, strict=True)]
 
 
 class Batch(NamedTuple):
@@ -41,13 +57,20 @@ class Batch(NamedTuple):
     def all(self) -> TokenBatch:
         """The rows of both domains as one, retain first."""
         ids_BT = torch.cat([self.retain.ids, self.forget.ids])
-        return TokenBatch(ids_BT, torch.cat([self.retain.targets, self.forget.targets]))
+        targets_BT = torch.cat([self.retain.targets, self.forget.targets])
+        counts = self.retain.count, self.forget.count
+        count = None if counts[0] is None or counts[1] is None else counts[0] + counts[1]
+        return TokenBatch(ids_BT, targets_BT, count)
+
+    def parts(self, number: int) -> list["Batch"]:
+        """The step in parts that fit into memory one after another; their losses add up to that of the whole."""
+        return [Batch(*rows) for rows in zip(self.retain.parts(number), self.forget.parts(number), strict=True)]
 
 
-def token_batch(rows_BT: np.ndarray, pad: int) -> TokenBatch:
+def token_batch(rows_BT: np.ndarray, pad: int, index: np.ndarray | None = None) -> TokenBatch:
     """Ids and next-token targets of packed rows; padding is no target."""
     ids_BT = torch.from_numpy(rows_BT.astype(np.int64))
-    return TokenBatch(ids_BT, next_token_targets(ids_BT.masked_fill(ids_BT == pad, IGNORE)))
+    return TokenBatch(ids_BT, next_token_targets(ids_BT.masked_fill(ids_BT == pad, IGNORE)), index=index)
 
 
 class Stream:
@@ -60,8 +83,8 @@ class Stream:
     def __call__(self, step: int) -> TokenBatch:
         """The batch of a step, counted from 0."""
         first = step * self.batch_rows
-        picked = [self._row(position) for position in range(first, first + self.batch_rows)]
-        return token_batch(self.rows[picked], self.pad)
+        picked = np.array([self._row(position) for position in range(first, first + self.batch_rows)], dtype=np.int64)
+        return token_batch(self.rows[picked], self.pad, picked)
 
     def _row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from statistics import fmean
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from undo.spec.base import Plugin
 
@@ -22,19 +22,20 @@ class Evaluation(Plugin, ABC):
     higher_is_better: ClassVar[bool]
 
     @abstractmethod
-    def scores(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: list[Item]) -> list[float]:
+    def encode(self, tokenizer: PreTrainedTokenizerBase, items: list[Item]) -> Any:
+        """What a model is shown: made once, scored at every evaluation point of every model with this tokenizer."""
+
+    @abstractmethod
+    def scores(self, model: PreTrainedModel, encoded: Any) -> list[float]:
         """One score per item, in the items' order."""
 
-    def by_domain(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, items: list[Item]
-    ) -> dict[str, float]:
-        """Mean score per `domain/group`, and per domain the mean over its groups, each with the same weight."""
-        groups: dict[str, list[float]] = {}
-        for item, score in zip(items, self.scores(model, tokenizer, items), strict=True):
-            groups.setdefault(f"{item.domain}/{item.group}", []).append(score)
-        by_group = {group: fmean(scores) for group, scores in groups.items()}
-        domains = dict.fromkeys(item.domain for item in items)
-        of = {
-            domain: [score for group, score in by_group.items() if group.startswith(f"{domain}/")] for domain in domains
-        }
-        return {domain: fmean(scores) for domain, scores in of.items()} | by_group
+
+def by_domain(items: list[Item], scores: list[float]) -> dict[str, float]:
+    """Mean score per `domain/group`, and per domain the mean over its groups, each with the same weight."""
+    groups: dict[str, list[float]] = {}
+    for item, score in zip(items, scores, strict=True):
+        groups.setdefault(f"{item.domain}/{item.group}", []).append(score)
+    by_group = {group: fmean(of) for group, of in groups.items()}
+    domains = dict.fromkeys(item.domain for item in items)
+    of = {domain: [score for group, score in by_group.items() if group.startswith(f"{domain}/")] for domain in domains}
+    return {domain: fmean(means) for domain, means in of.items()} | by_group

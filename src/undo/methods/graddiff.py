@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from undo import objectives
+from undo import models, objectives
 from undo.methods import LossTerms, Method
 
 
@@ -16,6 +16,6 @@ class GradDiff(Method):
 
     def loss(self, model, batch, memo) -> LossTerms:
         """The difference of the two mean cross-entropies, nats per token."""
-        retain = objectives.cross_entropy(model(input_ids=batch.retain.ids).logits, batch.retain.targets)
-        forget = objectives.cross_entropy(model(input_ids=batch.forget.ids).logits, batch.forget.targets)
+        retain = objectives.cross_entropy(models.predict(model, batch.retain), batch.retain.targets)
+        forget = objectives.cross_entropy(models.predict(model, batch.forget), batch.forget.targets)
         return LossTerms(self.retain_weight * retain - forget, {"retain_ce": retain, "forget_ce": forget})

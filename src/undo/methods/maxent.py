@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from undo import objectives
+from undo import models, objectives
 from undo.methods import LossTerms, Method
 
 
@@ -16,6 +16,6 @@ class MaxEnt(Method):
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both terms are means over valid targets, nats per token."""
-        retain = objectives.cross_entropy(model(input_ids=batch.retain.ids).logits, batch.retain.targets)
-        forget = objectives.uniform_kl(model(input_ids=batch.forget.ids).logits, batch.forget.targets)
+        retain = objectives.cross_entropy(models.predict(model, batch.retain), batch.retain.targets)
+        forget = objectives.uniform_kl(models.predict(model, batch.forget), batch.forget.targets)
         return LossTerms(forget + self.retain_weight * retain, {"retain_ce": retain, "forget_uniform_kl": forget})

@@ -48,7 +48,7 @@ class RMU(Method):
 
     def _hidden(self, model, ids_BT: Tensor) -> list[Tensor]:
         with models.layer_outputs([block for _, block in models.pick_layers(model, self.layers)]) as hidden:
-            model(input_ids=ids_BT)
+            models.hidden_states(model, ids_BT)
         return hidden
 
     def _distance(self, model, rows, goals: list[Tensor]) -> Tensor:
@@ -56,7 +56,9 @@ class RMU(Method):
 
         valid_BT = rows.targets != objectives.IGNORE
         hidden = self._hidden(model, rows.ids)
-        distances = [objectives.activation_mse(h, goal, valid_BT) for h, goal in zip(hidden, goals, strict=True)]
+        distances = [
+            objectives.activation_mse(h, goal, valid_BT, rows.count) for h, goal in zip(hidden, goals, strict=True)
+        ]
         return torch.stack(distances).mean()
 
 

@@ -5,6 +5,7 @@ from undo.spec.lazy import lazy
 __getattr__ = lazy(
     __name__,
     build="build_llama freeze load_model save_model",
+    head="hidden_states output_head predict",
     layers="decoder_layers layer_outputs matching_parameters pick_layers",
     noise="perturb",
 )

@@ -1,7 +1,7 @@
 """Pure tensor functions.
 
-Legend of shapes: B rows, T tokens, V vocabulary, D width. Every loss reduces in fp32 and divides by the number of valid
-targets, so that padding and gradient accumulation leave it unchanged.
+Legend of shapes: B rows, T tokens, N positions, R positions at a time, V vocabulary, D width. Every loss reduces in fp32
+and divides by the number of valid targets of the whole step, so that padding and gradient accumulation leave it unchanged.
 """
 
 from undo.spec.lazy import lazy
@@ -9,7 +9,9 @@ from undo.spec.lazy import lazy
 __getattr__ = lazy(
     __name__,
     targets="IGNORE next_token_targets valid_mean",
+    predictions="Head Predictions greedy",
+    chunked="valid_mean_of",
     next_token="cross_entropy",
-    divergence="forward_kl uniform_kl",
+    divergence="TopTokens forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl",
     activation="activation_mse",
 )

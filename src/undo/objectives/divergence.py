@@ -1,29 +1,121 @@
 """Divergences between next-token distributions."""
 
 import math
+from typing import NamedTuple
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
-from undo.objectives.targets import IGNORE, valid_mean
+from undo.objectives.chunked import Rule, softmax_, valid_mean_of
+from undo.objectives.predictions import Predictions, logit_chunks
 
 
-def forward_kl(student_BTV: Tensor, teacher_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+class TopTokens(NamedTuple):
+    """A teacher's distributions in short: its K most likely tokens (..., K), their probabilities, and the rest's (...)."""
+
+    tokens: Tensor
+    probabilities: Tensor
+    rest: Tensor
+
+
+@torch.no_grad()
+def top_tokens(predictions: Predictions, k: int) -> TopTokens:
+    """The k most likely tokens at every position (...), and the probability of all the others together."""
+    flat, shape = predictions.flat(), predictions.hidden.shape[:-1]
+    found = []
+    for _, (logits_RV,) in logit_chunks(flat):
+        softmax_(logits_RV)
+        q_RK, tokens_RK = logits_RV.topk(min(k, logits_RV.shape[1]))
+        found.append((tokens_RK.int(), q_RK, logits_RV.scatter_(1, tokens_RK, 0.0).sum(-1)))
+    tokens, probabilities, rest = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return TopTokens(tokens.view(*shape, -1), probabilities.view(*shape, -1), rest.view(shape))
+
+
+def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor) -> Tensor:
     """KL(teacher || student) at temperature 1 over the full vocabulary, mean over valid targets, nats per token.
 
-    Args: logits (B, T, V) of both models (no gradient reaches the teacher's), targets (B, T) that mark what counts.
+    Args: predictions of both models (no gradient reaches the teacher's; the widths of their hidden states may differ) at
+    the positions of targets (B, T), which mark what counts.
     """
-    student_log = F.log_softmax(student_BTV.float(), dim=-1)
-    teacher_log = F.log_softmax(teacher_BTV.detach().float(), dim=-1)
-    kl_BT = F.kl_div(student_log, teacher_log, reduction="none", log_target=True).sum(-1)
-    return valid_mean(kl_BT, targets_BT != IGNORE)
+    return valid_mean_of(_forward_kl, student, targets, teacher)
 
 
-def uniform_kl(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+def top_forward_kl(student: Predictions, teacher: TopTokens, targets: Tensor) -> Tensor:
+    """KL(teacher || student) over the teacher's most likely tokens and one bucket for all the others, nats per token.
+
+    A lower bound of `forward_kl`, equal to it where the tokens are the whole vocabulary. Nothing is renormalised: the
+    student's probability of the bucket is compared with the teacher's.
+    """
+    return valid_mean_of(_top_forward_kl(teacher), student, targets)
+
+
+def jensen_shannon(student: Predictions, teacher: Predictions, targets: Tensor, teacher_share: float) -> Tensor:
+    """Generalised Jensen-Shannon divergence, mean over valid targets, nats per token (GKD, arXiv 2306.13649).
+
+    teacher_share * KL(teacher || m) + (1 - teacher_share) * KL(student || m), where m mixes both by the same shares.
+    Args: as `forward_kl`; teacher_share, between 0 and 1, is that paper's beta.
+    """
+    return valid_mean_of(_jensen_shannon(teacher_share), student, targets, teacher)
+
+
+def uniform_kl(predictions: Predictions, targets: Tensor) -> Tensor:
     """KL(uniform || p), mean over valid targets, nats per token: the vocabulary's mean of -log p, minus log V.
 
-    Args: logits (B, T, V), targets (B, T) that mark what counts. Source: MaxEnt of arXiv 2506.06278 in closed form.
+    Args: predictions at the positions of targets (B, T), which mark what counts. Source: MaxEnt of arXiv 2506.06278 in
+    closed form.
     """
-    logits_BTV = logits_BTV.float()
-    kl_BT = logits_BTV.logsumexp(-1) - logits_BTV.mean(-1) - math.log(logits_BTV.shape[-1])
-    return valid_mean(kl_BT, targets_BT != IGNORE)
+    return valid_mean_of(_uniform_kl, predictions, targets)
+
+
+def _forward_kl(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
+    """sum q (z_q - z_p) - log Z_q + log Z_p; gradient p - q."""
+    (teacher_RV,) = teacher
+    apart_RV = teacher_RV - student_RV
+    loss_R = -softmax_(teacher_RV)
+    loss_R += softmax_(student_RV)
+    loss_R += torch.linalg.vecdot(teacher_RV, apart_RV)
+    student_RV.sub_(teacher_RV)
+    return loss_R
+
+
+def _top_forward_kl(teacher: TopTokens) -> Rule:
+    """With p the student, q the teacher, r the bucket: gradient p - q on the tokens, p (1 - q_r / p_r) on the others."""
+    tokens_NK, q_NK = teacher.tokens.flatten(0, -2), teacher.probabilities.flatten(0, -2)
+    q_rest_N = teacher.rest.flatten()
+
+    def rule(student_RV: Tensor, _: list[Tensor], positions: slice) -> Tensor:
+        tokens_RK, q_RK, q_rest_R = tokens_NK[positions].long(), q_NK[positions], q_rest_N[positions]
+        p_log_RK = student_RV.gather(1, tokens_RK)
+        p_log_RK -= softmax_(student_RV)[:, None]
+        student_RV.scatter_(1, tokens_RK, 0.0)
+        p_rest_R = student_RV.sum(-1).clamp(min=torch.finfo(torch.float32).tiny)
+        student_RV.mul_((1 - q_rest_R / p_rest_R)[:, None])
+        student_RV.scatter_(1, tokens_RK, p_log_RK.exp() - q_RK)
+        entropies_R = torch.xlogy(q_RK, q_RK).sum(-1) + torch.xlogy(q_rest_R, q_rest_R)
+        return entropies_R - (q_RK * p_log_RK).sum(-1) - torch.xlogy(q_rest_R, p_rest_R)
+
+    return rule
+
+
+def _jensen_shannon(share: float) -> Rule:
+    """With r = log(p / m): loss share KL(q || m) + (1 - share) KL(p || m), gradient (1 - share) p (r - KL(p || m))."""
+
+    def rule(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
+        p_log, q_log = (torch.log_softmax(logits, -1) for logits in (student_RV, *teacher))
+        mixed_log = torch.logaddexp(q_log + math.log(share), p_log + math.log1p(-share))
+        p_RV, ratio_RV = p_log.exp(), p_log - mixed_log
+        own_R = torch.linalg.vecdot(p_RV, ratio_RV)
+        teachers_R = torch.linalg.vecdot(q_log.exp(), q_log - mixed_log)
+        torch.mul(p_RV, ratio_RV.sub_(own_R[:, None]).mul_(1 - share), out=student_RV)
+        return share * teachers_R + (1 - share) * own_R
+
+    return rule
+
+
+def _uniform_kl(logits_RV: Tensor, _: list[Tensor], __: slice) -> Tensor:
+    """log Z - mean z - log V; gradient p - 1 / V."""
+    size = logits_RV.shape[1]
+    loss_R = -logits_RV.mean(-1) - math.log(size)
+    loss_R += softmax_(logits_RV)
+    logits_RV.sub_(1 / size)
+    return loss_R

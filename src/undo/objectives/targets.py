@@ -16,7 +16,10 @@ def next_token_targets(labels_BT: Tensor) -> Tensor:
     return torch.cat([labels_BT[:, 1:], last_B1], dim=1)
 
 
-def valid_mean(values_BT: Tensor, valid_BT: Tensor) -> Tensor:
-    """Mean over the valid positions, in fp32; 0 (with a gradient of 0) where there are none."""
+def valid_mean(values_BT: Tensor, valid_BT: Tensor, count: Tensor | None = None) -> Tensor:
+    """Mean over the valid positions, in fp32; 0 (with a gradient of 0) where there are none.
+
+    count replaces their number where the rows are a part of a step's batch.
+    """
     total = torch.where(valid_BT, values_BT.float(), 0.0).sum()
-    return total / valid_BT.sum().clamp(min=1)
+    return total / (valid_BT.sum() if count is None else count).clamp(min=1)

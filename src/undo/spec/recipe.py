@@ -30,6 +30,8 @@ class Optim(Spec):
     """AdamW's decay rates; 0.95 is usual for language models."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient over all parameters."""
+    micro_batches: int = Field(1, ge=1)
+    """Parts that a step's rows are computed in, one after another, to fit into memory; the objective stays the same."""
 
 
 class Data(Spec):
@@ -120,6 +122,16 @@ class Student(Spec):
         return self
 
 
+class TeacherCache(Spec):
+    """The teacher's predictions for the whole stream, computed once, kept on disk and read by all of its students.
+
+    It pays where rows come again: in several epochs, or for several students.
+    """
+
+    top_k: int | None = Field(None, ge=1)
+    """Most likely tokens kept per position, with one bucket for the rest; none keeps hidden states, which is exact."""
+
+
 class Distil(Spec):
     """Distillation: forward KL from teacher to student on unlabelled rows until the stop rule holds."""
 
@@ -129,8 +141,18 @@ class Distil(Spec):
     """Rows to distil on: retain and forget half and half (paper), or retain alone."""
     batch_rows: int = Field(32, ge=2, multiple_of=2)
     """Rows per step."""
+    jsd_teacher_share: float | None = Field(None, gt=0, lt=1)
+    """Generalised Jensen-Shannon divergence with this share of the teacher (GKD's beta) in place of the forward KL."""
+    teacher_cache: TeacherCache | None = None
+    """Keep the teacher's predictions on disk; without it the teacher computes them anew at every step."""
     optim: Optim
     stop: Stop
+
+    @model_validator(mode="after")
+    def _divergence_fits_cache(self) -> "Distil":
+        if self.jsd_teacher_share is not None and self.teacher_cache and self.teacher_cache.top_k:
+            raise ValueError("jsd_teacher_share needs whole distributions; leave teacher_cache.top_k out")
+        return self
 
 
 class Attack(Spec):

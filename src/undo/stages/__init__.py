@@ -25,7 +25,7 @@ class Context:
 
     folder: Path
     inputs: dict[str, Path]
-    notify: Callable[[int, int, float], None]
+    notify: Callable[[int, int, float | None], None]
     checkpoint_seconds: float
 
     def fit(self, model: Any, job: FitJob) -> FitState:

@@ -11,7 +11,7 @@ from undo.stages import Context, Outcome
 from undo.stages.evaluate import scorer
 from undo.stages.pretrain import next_token_loss
 
-VERSION = 1
+VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from undo import data, methods, models, objectives, train
@@ -11,7 +12,7 @@ from undo.stages import Context, Outcome
 from undo.stages.evaluate import scorer
 from undo.stages.pretrain import initial_model
 
-VERSION = 1
+VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -21,11 +22,10 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     teacher = models.freeze(models.load_model(context.inputs["model"]))
     goal = validate(teacher)["retain"]
     student = starting_student(settings, corpus, teacher)
-    domains = ["retain", "forget"] if settings["stream"] == "mixed" else ["retain"]
     seed = derive_seed(settings["seed"], "distil")
     job = train.FitJob(
-        objective=lambda model, batch: distillation_loss(model, teacher, batch),
-        batch_at=data.domain_batches(corpus, domains, "train", settings["batch_rows"], seed),
+        objective=distillation_loss(settings, teacher, context.inputs.get("outputs")),
+        batch_at=data.domain_batches(corpus, settings["domains"], "train", settings["batch_rows"], seed),
         optim=Optim(**settings["optim"]),
         steps=stop.max_steps,
         evaluate=validate,
@@ -66,12 +66,35 @@ def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any) -> Any
             raise ValueError(f"unknown student initialisation '{other}'")
 
 
-def distillation_loss(student: Any, teacher: Any, batch: Any) -> Any:
-    """Forward KL on all rows, which carry no labels of what is to be forgotten."""
+def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | None) -> Any:
+    """The divergence on all rows, which carry no labels of what is to be forgotten, as a function of (student, batch).
+
+    The teacher computes its predictions itself, or they come from the folder that a `teach` stage has written.
+    """
+    cached = data.TeacherOutputs(outputs) if outputs else None
+    if cached and settings["teacher_cache"]["top_k"]:
+        return lambda student, batch: _terms(
+            objectives.top_forward_kl(models.predict(student, batch.all()), cached.top(batch), batch.all().targets)
+        )
+    share, head = settings["jsd_teacher_share"], models.output_head(teacher)
+
+    def loss(student: Any, batch: Any) -> Any:
+        rows = batch.all()
+        taught = objectives.Predictions(cached.hidden(batch), head) if cached else _predict(teacher, rows)
+        learnt = models.predict(student, rows)
+        if share is None:
+            return _terms(objectives.forward_kl(learnt, taught, rows.targets))
+        return _terms(objectives.jensen_shannon(learnt, taught, rows.targets, share))
+
+    return loss
+
+
+def _predict(teacher: Any, rows: Any) -> Any:
     import torch
 
-    rows = batch.all()
-    with torch.no_grad():
-        teacher_logits = teacher(input_ids=rows.ids).logits
-    loss = objectives.forward_kl(student(input_ids=rows.ids).logits, teacher_logits, rows.targets)
+    with torch.inference_mode():
+        return models.predict(teacher, rows)
+
+
+def _terms(loss: Any) -> Any:
     return methods.LossTerms(loss, {})

@@ -9,7 +9,7 @@ from undo.spec.keys import derive_seed
 from undo.spec.recipe import Optim
 from undo.stages import Context, Outcome
 
-VERSION = 1
+VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -40,5 +40,5 @@ def initial_model(shape: dict[str, Any], corpus: Any, seed: int, of: str = "base
 def next_token_loss(model: Any, batch: Any) -> Any:
     """Cross-entropy on all rows of the batch."""
     rows = batch.all()
-    loss = objectives.cross_entropy(model(input_ids=rows.ids).logits, rows.targets)
+    loss = objectives.cross_entropy(models.predict(model, rows), rows.targets)
     return methods.LossTerms(loss, {})

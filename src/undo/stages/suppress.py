@@ -10,7 +10,7 @@ from undo.spec.recipe import Optim
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
 
-VERSION = 1
+VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:

@@ -29,7 +29,7 @@ class Listener(Protocol):
     def started(self, stage: Stage) -> None:
         """A stage began."""
 
-    def progressed(self, stage: Stage, step: int, steps: int, loss: float) -> None:
+    def progressed(self, stage: Stage, step: int, steps: int, loss: float | None) -> None:
         """A stage has done some steps."""
 
     def finished(self, stage: Stage) -> None:
@@ -174,9 +174,9 @@ class Execution:
 
 
 def _input_folder(store: Store, stage_id: str) -> Path:
-    """A corpus is its whole artifact, a model the `model` folder of one."""
+    """A corpus and a teacher's outputs are whole artifacts, a model the `model` folder of one."""
     folder = store.folder(stage_id)
-    return folder if stage_id.startswith("data-") else folder / "model"
+    return folder if stage_id.startswith(("data-", "teach-")) else folder / "model"
 
 
 def _order(plan: Plan) -> dict[str, tuple[int, float]]:

@@ -11,7 +11,7 @@ from undo.spec.keys import content_key
 from undo.spec.recipe import Recipe, Student
 from undo.spec.registry import load
 
-KINDS = ("data", "pretrain", "suppress", "distil", "attack", "evaluate")
+KINDS = ("data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -144,17 +144,19 @@ class _Replication:
             "evaluation": self.evaluation,
             "seed": self.seed,
             "init": student.init,
-            **distil.model_dump(mode="json", exclude={"students"}),
+            "domains": self._stream(),
+            **distil.model_dump(mode="json", exclude={"students", "stream"}),
         }
         beta = None
         if alpha is not None:
             beta = student.noise_beta
             settings |= {"noise_alpha": alpha, "noise_beta": beta, "noise_rule": student.noise_rule}
         name = _student_name(student, teacher.id, alpha)
-        steps = distil.stop.max_steps
-        stage = self._add(
-            "distil", name, settings, {"model": teacher.stage}, steps, steps * distil.batch_rows * self._row_flops(4)
-        )
+        inputs, steps, passes = {"model": teacher.stage}, distil.stop.max_steps, 4
+        if distil.teacher_cache:
+            inputs["outputs"], passes = self._taught(teacher), 3
+        flops = steps * distil.batch_rows * self._row_flops(passes)
+        stage = self._add("distil", name, settings, inputs, steps, flops)
         return ModelNode(
             name,
             "student",
@@ -166,6 +168,14 @@ class _Replication:
             noise_alpha=alpha,
             noise_beta=beta,
         )
+
+    def _taught(self, teacher: ModelNode) -> str:
+        """The stage of the teacher's cached outputs, shared by its students."""
+        settings = {"domains": self._stream(), "top_k": self.recipe.distil.teacher_cache.top_k}  # type: ignore[union-attr]
+        return self._add("teach", f"outputs of {teacher.id}", settings, {"model": teacher.stage})
+
+    def _stream(self) -> list[str]:
+        return ["retain", "forget"] if self.recipe.distil.stream == "mixed" else ["retain"]
 
     def _test(self, model: ModelNode, base: ModelNode) -> None:
         inputs = {"model": model.stage, "base": base.stage}

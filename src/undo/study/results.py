@@ -55,8 +55,9 @@ def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]
 def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     evals = store.read(node.evaluation, "evals.json")
     paid = [_ledger(store, node.stage)]
-    if node.role == "student":
-        paid.append(_ledger(store, plan.stages[node.stage].inputs["model"]))
+    if node.role == "student":  # its teacher, and that one's outputs where they were computed apart
+        inputs = plan.stages[node.stage].inputs
+        paid += [_ledger(store, inputs[role]) for role in ("model", "outputs") if role in inputs]
     test, heldout = evals["test"], evals["heldout"]
     row = {
         "id": node.id,
@@ -125,7 +126,7 @@ def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
 
 
 def _totals(plan: Plan, store: Store) -> dict[str, Any]:
-    """Process seconds of the whole study, and of pretraining its bases."""
+    """CPU seconds of the whole study's stages, and of pretraining its bases."""
     spent = {id: _seconds(_ledger(store, id)) for id in plan.stages if store.done(id)}
     bases = {node.stage for node in plan.models if node.role == "base"}
     base_s = sum(spent.get(id, 0.0) for id in bases)
@@ -137,8 +138,8 @@ def _totals(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _seconds(ledger: dict[str, Any]) -> float:
-    """A stage's seconds: an interrupted one's are its steps', whichever run did them."""
-    return max(ledger.get("wall_s", 0.0), ledger["stage_wall_s"])
+    """A stage's CPU seconds: an interrupted one's are its steps', whichever run did them."""
+    return max(ledger.get("cpu_s", 0.0), ledger["stage_cpu_s"])
 
 
 def mean_by_model(results: dict[str, Any], field: str) -> dict[str, float]:

@@ -71,7 +71,7 @@ def _defect(error: Exception) -> dict[str, Any]:
 def _progress(speak: TextIO):
     last = 0.0
 
-    def notify(step: int, steps: int, loss: float) -> None:
+    def notify(step: int, steps: int, loss: float | None) -> None:
         nonlocal last
         if time.monotonic() - last >= PROGRESS_S:
             last = time.monotonic()
@@ -85,7 +85,7 @@ def execute(job: dict[str, Any], notify) -> None:
     from undo.stages import Context
     from undo.study.artifacts import complete
 
-    started = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {role: Path(path) for role, path in job["input_folders"].items()}
@@ -93,7 +93,8 @@ def execute(job: dict[str, Any], notify) -> None:
     outcome = importlib.import_module(f"undo.stages.{job['kind']}").run(job["settings"], context)
     context.checkpoints().clear()
     ledger = outcome.ledger.as_row() if outcome.ledger else {}
-    ledger["stage_wall_s"] = round(time.perf_counter() - started, 3)
+    ledger["stage_wall_s"] = round(time.perf_counter() - wall, 3)
+    ledger["stage_cpu_s"] = round(time.process_time() - cpu, 3)
     stage = {name: job[name] for name in ("id", "kind", "label", "settings", "inputs", "version")}
     complete(folder, stage | {"ledger": ledger, "device": device_name()}, outcome.evals, outcome.metrics)
 

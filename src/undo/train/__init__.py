@@ -7,4 +7,5 @@ __getattr__ = lazy(
     loop="FitJob fit",
     checkpoint="Checkpoints FitState",
     ledger="Ledger",
+    runtime="count_flops",
 )

@@ -14,6 +14,7 @@ class Ledger:
     tokens: int = 0
     forget_tokens: int = 0
     wall_s: float = 0.0
+    cpu_s: float = 0.0  # of this process, whatever else the machine does
     peak_memory_bytes: int = 0
 
     @property
@@ -23,4 +24,4 @@ class Ledger:
 
     def as_row(self) -> dict[str, Any]:
         """The ledger as JSON, with the total."""
-        return {**asdict(self), "flops": self.flops, "wall_s": round(self.wall_s, 3)}
+        return {**asdict(self), "flops": self.flops, "wall_s": round(self.wall_s, 3), "cpu_s": round(self.cpu_s, 3)}

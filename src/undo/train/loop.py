@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from undo import models
 from undo.data.batches import Batch
 from undo.methods import LossTerms
 from undo.models.device import pick_device
@@ -17,7 +19,7 @@ from undo.train.checkpoint import Checkpoints, FitState
 from undo.train.optim import learning_rate, make_optimizer
 from undo.train.runtime import autocast, count_flops, peak_memory, reset_peak_memory
 
-LOG_ROWS = 100  # rows of metrics.jsonl per stage: enough for a curve, small enough to keep
+LOOKS = 100  # times that a stage reads its losses back: enough for a curve, and seldom enough for a GPU to run ahead
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,32 @@ class FitJob:
     should_stop: Callable[[dict[str, float]], bool] = lambda scores: False
 
 
-Notify = Callable[[int, int, float], None]
-"""Called after every step with (steps done, steps at most, loss)."""
+Notify = Callable[[int, int, float | None], None]
+"""Called after every step with (steps done, steps at most, the loss when it was last looked at)."""
+
+
+class _Step(NamedTuple):
+    """What a step leaves to be looked at; the tensors stay on the device."""
+
+    number: int
+    rate: float
+    values: Tensor  # loss, norm of the gradient, parts
+    parts: tuple[str, ...]
+
+
+@dataclass
+class _Fit:
+    """A fit under way."""
+
+    model: PreTrainedModel
+    job: FitJob
+    state: FitState
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    cost: tuple[int, int]
+    unread: list[_Step] = field(default_factory=list)
+    loss: float | None = None
+    eval_cost: int | None = None
 
 
 def fit(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints, notify: Notify) -> FitState:
@@ -51,15 +77,19 @@ def fit(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints, notify: N
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
     optimizer = make_optimizer((p for p in model.parameters() if p.requires_grad), job.optim)
     state = checkpoints.load(model, optimizer)
-    cost = _step_cost(model, job, device)
+    run = _Fit(model, job, state, optimizer, device, _step_cost(model, job, device))
     while state.step < job.steps and not state.stopped:
-        started = time.perf_counter()
-        loss = _step(model, optimizer, job, state, cost, device)
-        if state.step in job.eval_steps:
-            _evaluate(model, job, state)
-        state.ledger.wall_s += time.perf_counter() - started
-        notify(state.step, job.steps, loss)
-        if checkpoints.due():
+        wall, cpu = time.perf_counter(), time.process_time()
+        _step(run)
+        evaluating, saving = state.step in job.eval_steps, checkpoints.due()
+        if evaluating or saving or state.step == job.steps or _is_look(state.step, job.steps):
+            _look(run)
+        if evaluating:
+            _evaluate(run)
+        state.ledger.wall_s += time.perf_counter() - wall
+        state.ledger.cpu_s += time.process_time() - cpu
+        notify(state.step, job.steps, run.loss)
+        if saving:
             checkpoints.save(model, optimizer, state)
     state.ledger.peak_memory_bytes = max(state.ledger.peak_memory_bytes, peak_memory(device))
     model.eval()
@@ -71,9 +101,12 @@ def _step_cost(model: PreTrainedModel, job: FitJob, device: torch.device) -> tup
 
     It is apart from the real steps because the counter may decompose operations, which would change their rounding.
     """
-    batch = job.batch_at(0).to(device)
-    forward, terms = count_flops(lambda: _loss(model, job, batch, device))
-    backward, _ = count_flops(terms.total.backward)
+    models.output_head(model)  # found out here, so that its few tokens are not counted
+    forward, backward = 0, 0
+    for part in job.batch_at(0).parts(job.optim.micro_batches):
+        cost, terms = count_flops(lambda part=part: _loss(model, job, part.to(device), device))
+        forward += cost
+        backward += count_flops(terms.total.backward)[0]
     model.zero_grad(set_to_none=True)
     return forward, backward
 
@@ -83,30 +116,42 @@ def _loss(model: PreTrainedModel, job: FitJob, batch: Batch, device: torch.devic
         return job.objective(model, batch)
 
 
-def _step(model, optimizer, job: FitJob, state: FitState, cost: tuple[int, int], device: torch.device) -> float:
+def _step(run: _Fit) -> None:
+    """One update. Nothing here waits for the device."""
+    job, state = run.job, run.state
     rate = learning_rate(job.optim, state.step, job.steps)
-    for group in optimizer.param_groups:
+    for group in run.optimizer.param_groups:
         group["lr"] = rate
-    batch = job.batch_at(state.step)
-    terms = _loss(model, job, batch.to(device), device)
-    optimizer.zero_grad(set_to_none=True)
-    terms.total.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), job.optim.clip)
-    loss = _finite(terms.total, "loss", state.step + 1, rate)
-    _finite(norm, "gradient", state.step + 1, rate)
-    optimizer.step()
-    _account(state, batch, cost)
-    if state.step == 1 or state.step % max(1, job.steps // LOG_ROWS) == 0:
-        parts = {name: round(value.item(), 6) for name, value in terms.parts.items()}
-        state.metrics.append({"step": state.step, "learning_rate": rate, "loss": round(loss, 6), **parts})
-    return loss
+    run.optimizer.zero_grad(set_to_none=True)
+    batch, sums, parts = job.batch_at(state.step), [], ()
+    for part in batch.parts(job.optim.micro_batches):
+        terms = _loss(run.model, job, part.to(run.device), run.device)
+        terms.total.backward()
+        parts = tuple(terms.parts)
+        sums.append(torch.stack([terms.total.detach(), *(value.detach() for value in terms.parts.values())]))
+    norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), job.optim.clip)
+    run.optimizer.step()
+    _account(state, batch, run.cost)
+    run.unread.append(_Step(state.step, rate, torch.cat([norm[None], torch.stack(sums).sum(0)]), parts))
 
 
-def _finite(value: Tensor, what: str, step: int, rate: float) -> float:
-    number = value.item()
-    if number - number != 0:  # NaN and infinities
-        raise TrainingDiverged(step, rate, what)
-    return number
+def _is_look(step: int, steps: int) -> bool:
+    return step == 1 or step % max(1, steps // LOOKS) == 0
+
+
+def _look(run: _Fit) -> None:
+    """Reads the losses since the last look, all in one go, and logs the rows that are due."""
+    for step, (norm, loss, *parts) in zip(
+        run.unread, torch.stack([s.values for s in run.unread]).tolist(), strict=True
+    ):
+        for value, what in ((loss, "loss"), (norm, "gradient")):
+            if value - value != 0:  # NaN and infinities
+                raise TrainingDiverged(step.number, step.rate, what)
+        run.loss = loss
+        if _is_look(step.number, run.job.steps):
+            named = {name: round(value, 6) for name, value in zip(step.parts, parts, strict=True)}
+            run.state.metrics.append({"step": step.number, "learning_rate": step.rate, "loss": round(loss, 6), **named})
+    run.unread.clear()
 
 
 def _account(state: FitState, batch: Batch, cost: tuple[int, int]) -> None:
@@ -117,11 +162,16 @@ def _account(state: FitState, batch: Batch, cost: tuple[int, int]) -> None:
     state.ledger.forget_tokens += batch.forget.tokens()
 
 
-def _evaluate(model: PreTrainedModel, job: FitJob, state: FitState) -> None:
+def _evaluate(run: _Fit) -> None:
+    """Asks the questions. They are the same every time, so their cost is counted once."""
+    model, job, state = run.model, run.job, run.state
     assert job.evaluate is not None
     model.eval()
-    flops, scores = count_flops(lambda: job.evaluate(model))  # type: ignore[misc]
-    state.ledger.eval_flops += flops
+    if run.eval_cost is None:
+        run.eval_cost, scores = count_flops(lambda: job.evaluate(model))  # type: ignore[misc]
+    else:
+        scores = job.evaluate(model)
+    state.ledger.eval_flops += run.eval_cost
     state.evals.append(
         {"step": state.step, "tokens": state.ledger.tokens, "forget_tokens": state.ledger.forget_tokens, **scores}
     )

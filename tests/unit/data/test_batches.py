@@ -89,3 +89,47 @@ def test_the_adversary_reads_its_own_draws_of_the_skill_and_nothing_else(corpus,
 def test_first_rows_are_unshuffled(corpus):
     expected = corpus.rows("retain", "attack")[:5]
     assert data.first_rows(corpus, "retain", "attack", 5).ids.numpy().tolist() == expected.tolist()
+
+
+@given(rows=st.integers(1, 9), number=st.integers(1, 6))
+def test_parts_hold_every_row_once_and_the_count_of_the_whole(rows, number):
+    batch = Stream(numbered(9), rows, PAD, seed=7)(3)
+    batch.targets[0] = IGNORE
+    parts = batch.parts(number)
+    assert len(parts) == number
+    assert torch.equal(torch.cat([part.ids for part in parts]), batch.ids)
+    assert torch.equal(torch.cat([part.targets for part in parts]), batch.targets)
+    assert np.concatenate([part.index for part in parts]).tolist() == batch.index.tolist()
+    assert all(part.count.item() == batch.tokens() == rows - 1 for part in parts)
+    assert batch.count is None
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_the_parts_of_a_step_hold_every_row_of_both_domains_once(corpus, number):
+    batch = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)(2)
+    parts = batch.parts(number)
+    for domain in Batch._fields:
+        whole = getattr(batch, domain)
+        assert torch.equal(torch.cat([getattr(part, domain).ids for part in parts]), whole.ids)
+        assert {getattr(part, domain).count.item() for part in parts} == {whole.tokens()}
+    assert {part.all().count.item() for part in parts} == {batch.all().tokens()}
+    assert batch.all().count is None
+
+
+def test_no_part_of_a_step_is_empty_where_there_are_rows_enough(corpus):
+    batch = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)(0)
+    assert [len(part.retain.ids) for part in batch.parts(3)] == [2, 1, 1]
+
+
+def test_a_domain_without_rows_has_parts_without_rows(corpus):
+    batch = data.domain_batches(corpus, ["retain"], "train", 4, seed=1)(0)
+    assert [(len(part.retain.ids), len(part.forget.ids)) for part in batch.parts(2)] == [(2, 0), (2, 0)]
+    assert {part.forget.count.item() for part in batch.parts(2)} == {0}
+
+
+def test_a_batch_knows_which_rows_of_its_stream_it_holds(corpus):
+    batch = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)(5)
+    for domain in Batch._fields:
+        rows = getattr(batch, domain)
+        assert rows.ids.tolist() == corpus.rows(domain, "train")[rows.index].tolist()
+        assert rows.index.tolist() != sorted(rows.index), "a shuffled batch, or this test says nothing"

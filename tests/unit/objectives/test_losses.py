@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from undo.objectives import (
     IGNORE,
+    Predictions,
     activation_mse,
     cross_entropy,
     forward_kl,
@@ -52,10 +53,13 @@ def uniform_kl_by_hand(student, _teacher, _targets):
     return (-np.log(p) - np.log(size)).mean(-1), p - 1 / size
 
 
-LOSSES = {
-    "cross_entropy": (lambda student, teacher, targets: cross_entropy(student, targets), cross_entropy_by_hand),
-    "forward_kl": (forward_kl, forward_kl_by_hand),
-    "uniform_kl": (lambda student, teacher, targets: uniform_kl(student, targets), uniform_kl_by_hand),
+LOSSES = {  # on logits; through a head: test_chunked.py
+    "cross_entropy": (lambda student, _, targets: cross_entropy(Predictions(student), targets), cross_entropy_by_hand),
+    "forward_kl": (
+        lambda student, teacher, targets: forward_kl(Predictions(student), Predictions(teacher), targets),
+        forward_kl_by_hand,
+    ),
+    "uniform_kl": (lambda student, _, targets: uniform_kl(Predictions(student), targets), uniform_kl_by_hand),
 }
 
 
@@ -130,39 +134,39 @@ def test_micro_batches_weighted_by_their_targets_equal_one_batch(name, cut, seed
 def test_cross_entropy_is_torchs():
     student, _, targets = example((3, 4, 17), torch.float32)
     expected = F.cross_entropy(student.flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
-    torch.testing.assert_close(cross_entropy(student, targets), expected)
+    torch.testing.assert_close(cross_entropy(Predictions(student), targets), expected)
 
 
 def test_uniform_kl_is_torchs():
     student, _, targets = example((3, 4, 17), torch.float32)
     log_p = F.log_softmax(student[targets != IGNORE], dim=-1)
     expected = F.kl_div(log_p, torch.full_like(log_p, 1 / 17), reduction="batchmean")
-    torch.testing.assert_close(uniform_kl(student, targets), expected)
+    torch.testing.assert_close(uniform_kl(Predictions(student), targets), expected)
 
 
 @pytest.mark.parametrize("shift", [0.0, -80.0, 1e4])
 def test_equal_logits_are_uniform(shift):
     _, _, targets = example((2, 3, 5), torch.float32)
     rounding = 1e-6 * max(1, abs(shift))  # of the logits themselves, in fp32
-    assert abs(uniform_kl(torch.full((2, 3, 5), shift), targets).item()) <= rounding
+    assert abs(uniform_kl(Predictions(torch.full((2, 3, 5), shift)), targets).item()) <= rounding
 
 
 def test_forward_kl_of_a_model_with_itself_is_zero():
     student, _, targets = example((2, 3, 5), torch.float32)
-    assert forward_kl(student, student, targets).item() == 0
+    assert forward_kl(Predictions(student), Predictions(student), targets).item() == 0
 
 
 def test_forward_kl_weighs_by_the_teacher_not_the_student():
     teacher, student = torch.tensor([[[0.0, 0.0]]]), torch.tensor([[[0.0, 5.0]]])
     one = torch.zeros(1, 1, dtype=torch.long)
     expected = 0.5 * (np.log(0.5) * 2 - np.log(softmax(np.array([0.0, 5.0]))).sum())
-    assert forward_kl(student, teacher, one).item() == pytest.approx(expected, rel=1e-6)
+    assert forward_kl(Predictions(student), Predictions(teacher), one).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_forward_kl_gives_the_teacher_no_gradient():
     student, teacher, targets = example((2, 3, 5), torch.float32)
     teacher.requires_grad_()
-    forward_kl(student, teacher, targets).backward()
+    forward_kl(Predictions(student), Predictions(teacher), targets).backward()
     assert teacher.grad is None and student.grad.any()
 
 

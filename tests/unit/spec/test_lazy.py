@@ -10,10 +10,14 @@ from undo.spec.lazy import lazy
 
 PACKAGES = {
     "undo": undo.__all__,
-    "undo.objectives": ["IGNORE", "activation_mse", "cross_entropy", "forward_kl", "next_token_targets", "uniform_kl"],
-    "undo.data": ["Batch", "Corpus", "Stream", "TokenBatch", "adversary_batches", "domain_batches", "write_corpus"],
-    "undo.models": ["build_llama", "decoder_layers", "load_model", "perturb", "pick_layers", "save_model"],
-    "undo.train": ["Checkpoints", "FitJob", "FitState", "Ledger", "fit"],
+    "undo.objectives": ["IGNORE", "Head", "Predictions", "TopTokens", "activation_mse", "cross_entropy", "forward_kl",
+                        "greedy", "jensen_shannon", "next_token_targets", "top_forward_kl", "top_tokens", "uniform_kl",
+                        "valid_mean", "valid_mean_of"],
+    "undo.data": ["Batch", "Corpus", "Stream", "TeacherOutputs", "TokenBatch", "adversary_batches", "domain_batches",
+                  "write_corpus", "write_outputs"],
+    "undo.models": ["build_llama", "decoder_layers", "hidden_states", "load_model", "output_head", "perturb",
+                    "pick_layers", "predict", "save_model"],
+    "undo.train": ["Checkpoints", "FitJob", "FitState", "Ledger", "count_flops", "fit"],
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import torch
 from undo import data
 from undo.data.batches import Batch, TokenBatch
 from undo.methods import LossTerms
+from undo.models import predict
 from undo.objectives import IGNORE, cross_entropy
 from undo.spec.errors import TrainingDiverged
 from undo.spec.recipe import Optim
@@ -24,7 +25,7 @@ class Killed(Exception):
 
 def next_token(model, batch) -> LossTerms:
     rows = batch.all()
-    loss = cross_entropy(model(input_ids=rows.ids).logits, rows.targets)
+    loss = cross_entropy(predict(model, rows), rows.targets)
     return LossTerms(loss, {"twice": 2 * loss})
 
 
@@ -35,7 +36,7 @@ def job(corpus):
 
     def evaluate(model):
         with torch.no_grad():
-            return {"ce": cross_entropy(model(input_ids=probe.ids).logits, probe.targets).item()}
+            return {"ce": cross_entropy(predict(model, probe), probe.targets).item()}
 
     return FitJob(
         objective=next_token,
@@ -57,15 +58,20 @@ def run(model, job, folder, die_at: int | None = None, every_s: float = 0.0):
 
 
 def results(state) -> dict:
-    """Everything but the clock and the memory."""
-    fields = dataclasses.asdict(state)
-    fields["ledger"] = {k: v for k, v in fields["ledger"].items() if k not in {"wall_s", "peak_memory_bytes"}}
+    """Everything but the clocks and the memory."""
+    fields, measured = dataclasses.asdict(state), {"wall_s", "cpu_s", "peak_memory_bytes"}
+    fields["ledger"] = {k: v for k, v in fields["ledger"].items() if k not in measured}
     return fields
 
 
 def assert_same_weights(first, second):
     for name, parameter in first.named_parameters():
         assert torch.equal(parameter, second.get_parameter(name)), name
+
+
+def row_weights(model) -> tuple[int, int, int]:
+    """(weights of the body, weights of the head, FLOPs of attention for a row)."""
+    return 2 * (4 * 16**2 + 3 * 16 * 32), 16 * model.config.vocab_size, 2 * 4 * 32**2 * 16
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +170,11 @@ def test_the_ledger_counts_tokens_and_flops_of_every_step(undisturbed, job, tiny
     batches = [job.batch_at(step) for step in range(STEPS)]
     assert state.ledger.tokens == sum(int((batch.all().targets != IGNORE).sum()) for batch in batches)
     assert state.ledger.forget_tokens == sum(int((batch.forget.targets != IGNORE).sum()) for batch in batches)
-    weights = 2 * (4 * 16**2 + 3 * 16 * 32) + 16 * tiny_model.config.vocab_size
-    attention = 2 * 4 * 32**2 * 16
-    assert state.ledger.forward_flops == STEPS * 4 * (2 * 32 * weights + attention)
-    assert state.ledger.backward_flops == STEPS * 4 * (4 * 32 * weights + 5 * attention // 2)
-    assert state.ledger.eval_flops == 3 * 4 * (2 * 32 * weights + attention)  # three looks at four rows
+    body, head, attention = row_weights(tiny_model)
+    # The head's own backward pass, two products, is made with its forward one.
+    assert state.ledger.forward_flops == STEPS * 4 * (2 * 32 * (body + 3 * head) + attention)
+    assert state.ledger.backward_flops == STEPS * 4 * (4 * 32 * body + 5 * attention // 2)
+    assert state.ledger.eval_flops == 3 * 4 * (2 * 32 * (body + head) + attention)  # three looks at four rows
     assert state.ledger.flops == state.ledger.forward_flops + state.ledger.backward_flops
     assert state.ledger.wall_s > 0 and state.ledger.peak_memory_bytes > 0
 
@@ -182,7 +188,9 @@ def test_a_teachers_forward_is_part_of_the_cost(tiny_model, job, tmp_path, undis
         return next_token(model, batch)
 
     state = run(tiny_model, dataclasses.replace(job, objective=with_teacher), tmp_path)
-    assert state.ledger.forward_flops == 2 * undisturbed[1].ledger.forward_flops
+    body, head, attention = row_weights(teacher)
+    more = state.ledger.forward_flops - undisturbed[1].ledger.forward_flops
+    assert more == STEPS * 4 * (2 * 32 * (body + head) + attention)
     assert state.ledger.backward_flops == undisturbed[1].ledger.backward_flops
 
 
@@ -227,15 +235,13 @@ def test_an_infinite_loss_is_a_divergence(tiny_model, job, tmp_path, value):
         run(tiny_model, infinite, tmp_path)
 
 
-def test_a_gradient_that_is_not_finite_leaves_the_weights_alone(tiny_model, job, tmp_path):
+def test_a_gradient_that_is_not_finite_names_its_step(tiny_model, job, tmp_path):
     def objective(model, batch):
         loss = next_token(model, batch).total
         return LossTerms(loss + (0 * model.model.norm.weight).sum().abs().sqrt(), {})  # 0, with a slope of infinity
 
-    before = copy.deepcopy(tiny_model)
     with pytest.raises(TrainingDiverged, match="gradient is not finite at step 1 "):
         run(tiny_model, dataclasses.replace(job, objective=objective), tmp_path)
-    assert_same_weights(tiny_model, before)
 
 
 def test_questions_are_asked_in_evaluation_mode(tiny_model, job, tmp_path):
@@ -250,3 +256,90 @@ def test_questions_are_asked_in_evaluation_mode(tiny_model, job, tmp_path):
 
 def test_a_fitted_model_is_left_in_evaluation_mode(undisturbed):
     assert not undisturbed[0].training
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_micro_batches_change_nothing_but_the_rounding(untrained, corpus, job, tmp_path, number):
+    """Four rows of each domain, in equal parts and in unequal ones."""
+    batch_at = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)
+    fitted, states = [], []
+    for parts in (1, number):
+        model, optim = copy.deepcopy(untrained), job.optim.model_copy(update={"micro_batches": parts})
+        states.append(run(model, dataclasses.replace(job, batch_at=batch_at, optim=optim), tmp_path / str(parts)))
+        fitted.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    start = torch.cat([parameter.detach().flatten() for parameter in untrained.parameters()])
+    assert (fitted[0] - fitted[1]).norm() < 1e-3 * (fitted[0] - start).norm()
+    assert states[0].ledger.tokens == states[1].ledger.tokens
+    for whole, summed in zip(states[0].metrics, states[1].metrics, strict=True):
+        assert summed == pytest.approx(whole, rel=1e-4), "parts of a loss are summed, not averaged"
+
+
+def test_micro_batches_cost_as_many_flops_as_the_whole(untrained, corpus, job, tmp_path):
+    batch_at = data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1)
+    costs = []
+    for parts in (1, 2):
+        optim = job.optim.model_copy(update={"micro_batches": parts})
+        short = dataclasses.replace(job, batch_at=batch_at, optim=optim, steps=2, eval_steps=())
+        ledger = run(copy.deepcopy(untrained), short, tmp_path / str(parts)).ledger
+        costs.append((ledger.forward_flops, ledger.backward_flops))
+    assert costs[0] == costs[1]
+
+
+LONG = 250  # steps, of which every second is a look
+
+
+@pytest.fixture
+def cheap(job):
+    """A fit of many steps that costs next to nothing: one norm is pulled towards 0 by its own square."""
+
+    def objective(model, batch):
+        return LossTerms((model.model.norm.weight**2).mean(), {})
+
+    optim = Optim(learning_rate=1e-4)
+    return dataclasses.replace(job, objective=objective, steps=LONG, optim=optim, evaluate=None, eval_steps=())
+
+
+@pytest.mark.parametrize("bad", [1, 5, 6, 101, LONG - 1, LONG])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_divergence_between_two_looks_is_named_with_its_own_step(tiny_model, cheap, tmp_path, bad, what):
+    """Nothing of it stays in the weights, so that no later step tells of it."""
+    calls = iter(range(0, 10**6))  # one of them is the dry step
+
+    def objective(model, batch):
+        terms, step = cheap.objective(model, batch), next(calls)
+        if step != bad:
+            return terms
+        if what == "loss":
+            return LossTerms(terms.total + float("nan"), {})  # its gradient is finite
+        slope = (0 * model.model.norm.weight).sum().abs().sqrt()  # 0, with a slope that is none
+        return LossTerms(terms.total + slope, {})
+
+    with pytest.raises(TrainingDiverged, match=rf"{what} is not finite at step {bad} ") as raised:
+        run(tiny_model, dataclasses.replace(cheap, objective=objective), tmp_path, every_s=1e9)
+    assert raised.value.step == bad
+
+
+def test_a_long_fit_reads_its_losses_at_looks_and_logs_them_there(tiny_model, cheap, tmp_path):
+    told = []
+    state = fit(tiny_model, cheap, Checkpoints(tmp_path / "checkpoint", 1e9), lambda *now: told.append(now))
+    looks = [1, *range(2, LONG + 1, 2)]
+    assert [row["step"] for row in state.metrics] == looks
+    losses = {row["step"]: row["loss"] for row in state.metrics}
+    for step, steps, loss in told:
+        last_look = max(look for look in looks if look <= step)
+        assert steps == LONG and loss == pytest.approx(losses[last_look], abs=1e-6)
+
+
+def test_a_kill_between_two_looks_leaves_the_numbers_as_they_are(tiny_model, cheap, tmp_path):
+    """Checkpoints are written at every step, and so in the middle between looks."""
+    whole = copy.deepcopy(tiny_model)
+    undisturbed = run(whole, cheap, tmp_path / "whole", every_s=1e9)
+    for kill in (4, 7, 201):
+        with pytest.raises(Killed):
+            run(copy.deepcopy(tiny_model), cheap, tmp_path / "killed", die_at=kill)
+    told = []
+    state = fit(tiny_model, cheap, Checkpoints(tmp_path / "killed" / "checkpoint", 1e9), lambda *now: told.append(now))
+    assert results(state) == results(undisturbed)
+    assert_same_weights(tiny_model, whole)
+    assert told[0] == (201, LONG, None), "no loss has been looked at since the resume"
+    assert all(math.isfinite(loss) for _, _, loss in told[1:])
