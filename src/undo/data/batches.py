@@ -1,6 +1,7 @@
 """Batches as a pure function of (seed, step): an interrupted stage sees the same rows again."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -38,8 +39,9 @@ class TokenBatch(NamedTuple):
 
     def parts(self, number: int) -> list["TokenBatch"]:
         """The rows in so many parts (the last ones may be smaller), which remember the targets of all of them."""
-        count, size = torch.tensor(self.tokens()), -(-len(self.ids) // number)
-        cuts = [slice(part * size, (part + 1) * size) for part in range(number)]
+        count, rows = torch.tensor(self.tokens()), len(self.ids)
+        ends = [-(-rows * part // number) for part in range(number + 1)]  # as even as can be: no part empty without need
+        cuts = [slice(*ends) for ends in pairwise(ends)]
         index = [None if self.index is None else self.index[cut] for cut in cuts]
         return [TokenBatch(self.ids[c], self.targets[c], count, i) for c, i in zip(cuts, index, strict=True)]
 

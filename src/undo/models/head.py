@@ -45,12 +45,13 @@ def output_head(model: PreTrainedModel) -> Head | None:
 def _same_logits(model: PreTrainedModel) -> bool:
     if model.base_model is model or not isinstance(model.get_output_embeddings(), nn.Linear):
         return False
-    training, ids_BT = model.training, torch.arange(4, device=model.device)[None] % model.config.vocab_size
+    modes, ids_BT = {part: part.training for part in model.modules()}, torch.arange(4, device=model.device)[None] % model.config.vocab_size
     model.eval()
     own = model(input_ids=ids_BT, use_cache=False).logits.float().flatten(0, 1)
     flat = Predictions(hidden_states(model, ids_BT), _head(model)).flat()
     ours = torch.cat([logits_RV.clone() for _, (logits_RV,) in logit_chunks(flat)])
-    model.train(training)
+    for part, training in modes.items():
+        part.training = training
     rounding = 1e-4 if model.dtype == torch.float32 else 2e-2
     return own.shape == ours.shape and torch.allclose(own, ours, rtol=0, atol=rounding * float(own.abs().max()))
 

@@ -63,12 +63,13 @@ def _value_and_gradients(
     *wanted: bool,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The weighted sum of the rule's losses, and the fp32 gradients of hidden states, weight and bias where wanted."""
-    flat, losses_N = student.flat(), torch.empty_like(weights_N)
-    gradients = _zeros(student, wanted)
-    for rows, logits in logit_chunks(flat, *(model.flat() for model in teacher)):
-        losses_N[rows] = _apply(rule, logits, rows.start, flat.head)
-        _add_gradients(gradients, logits[0], flat.hidden[rows], weights_N[rows, None], rows, flat.head)
-    return losses_N @ weights_N, gradients
+    flat, teachers = student.flat(), [model.flat() for model in teacher]  # autocast decides their precision, and no more
+    losses_N, gradients = torch.empty_like(weights_N), _zeros(student, wanted)
+    with torch.autocast(weights_N.device.type, enabled=False):
+        for rows, logits in logit_chunks(flat, *teachers):
+            losses_N[rows] = _apply(rule, logits, rows.start, flat.head)
+            _add_gradients(gradients, logits[0], flat.hidden[rows], weights_N[rows, None], rows, flat.head)
+        return losses_N @ weights_N, gradients
 
 
 def _zeros(student: Predictions, wanted: tuple[bool, ...]) -> list[Tensor | None]:

@@ -21,14 +21,14 @@ class TopTokens(NamedTuple):
 @torch.no_grad()
 def top_tokens(predictions: Predictions, k: int) -> TopTokens:
     """The k most likely tokens at every position (...), and the probability of all the others together."""
-    flat, shape = predictions.flat(), predictions.hidden.shape[:-1]
-    found = []
-    for _, (logits_RV,) in logit_chunks(flat):
+    flat, shape, k = predictions.flat(), predictions.hidden.shape[:-1], min(k, predictions.vocabulary)
+    q_NK = torch.empty(len(flat.hidden), k, device=flat.hidden.device)
+    tokens_NK, rest_N = torch.empty_like(q_NK, dtype=torch.int32), torch.empty_like(q_NK[:, 0])
+    for rows, (logits_RV,) in logit_chunks(flat):
         softmax_(logits_RV)
-        q_RK, tokens_RK = logits_RV.topk(min(k, logits_RV.shape[1]))
-        found.append((tokens_RK.int(), q_RK, logits_RV.scatter_(1, tokens_RK, 0.0).sum(-1)))
-    tokens, probabilities, rest = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return TopTokens(tokens.view(*shape, -1), probabilities.view(*shape, -1), rest.view(shape))
+        q_NK[rows], tokens_RK = logits_RV.topk(k)
+        tokens_NK[rows], rest_N[rows] = tokens_RK, logits_RV.scatter_(1, tokens_RK, 0.0).sum(-1)
+    return TopTokens(tokens_NK.view(*shape, k), q_NK.view(*shape, k), rest_N.view(shape))
 
 
 def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, addmm_flop, sdpa_backward_flop_count, sdpa_flop_count
 
 
 def autocast(device: torch.device) -> AbstractContextManager:
@@ -24,8 +24,13 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
-# torch 2.13 counts the GPU's attention kernels but not the CPU's.
-_CPU_ATTENTION = {
+def _added_product(total: Any, first: Any, second: Any, *_: Any, **__: Any) -> int:
+    return addmm_flop(total, first, second)
+
+
+# torch 2.13 counts the GPU's attention kernels but not the CPU's, and no product that adds in place.
+_UNCOUNTED = {
+    torch.ops.aten.addmm_: _added_product,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
@@ -33,7 +38,7 @@ _CPU_ATTENTION = {
 
 def count_flops(run: Callable[[], Any]) -> tuple[int, Any]:
     """Runs it once under torch's FLOP counter (matrix products and attention). Returns (FLOPs, its result)."""
-    with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
         result = run()
     return counter.get_total_flops(), result
 
