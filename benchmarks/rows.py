@@ -88,8 +88,8 @@ def peak_of_a_process(function: Callable[..., Job], arguments: tuple) -> int:
 
 
 def _measure(queue: Any, function: Callable[..., Job], arguments: tuple) -> None:
-    from undo.train.runtime import peak_memory, reset_peak_memory
     from undo.models.device import pick_device
+    from undo.train.runtime import peak_memory, reset_peak_memory
 
     job, device = function(*arguments), pick_device()
     reset_peak_memory(device)

@@ -17,8 +17,8 @@ from undo.spec.keys import derive_seed
 class TokenBatch(NamedTuple):
     """Rows of one stream: ids (B, T) and the targets aligned with the logits (B, T), `IGNORE` on padding.
 
-    count is the number of targets of the whole step where these rows are a part of its batch, otherwise None; index says
-    which rows of the stream's array these are, where they come from one.
+    count is the number of targets of the whole step where these rows are a part of its batch, otherwise None; index
+    says which rows of the stream's array these are, where they come from one.
     """
 
     ids: Tensor
@@ -40,7 +40,7 @@ class TokenBatch(NamedTuple):
     def parts(self, number: int) -> list["TokenBatch"]:
         """The rows in so many parts (the last ones may be smaller), which remember the targets of all of them."""
         count, rows = torch.tensor(self.tokens()), len(self.ids)
-        ends = [-(-rows * part // number) for part in range(number + 1)]  # as even as can be: no part empty without need
+        ends = [-(-rows * part // number) for part in range(number + 1)]  # as even as can be
         cuts = [slice(*ends) for ends in pairwise(ends)]
         index = [None if self.index is None else self.index[cut] for cut in cuts]
         return [TokenBatch(self.ids[c], self.targets[c], count, i) for c, i in zip(cuts, index, strict=True)]

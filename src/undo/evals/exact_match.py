@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Questions(NamedTuple):
     """Items of similar length, padded on the right.
 
-    rows marks as targets what a right answer must predict; places (N) are the flat positions that predict it, owners (N)
-    their rows, and items says which item each row is.
+    rows marks as targets what a right answer must predict; places (N) are the flat positions that predict it, owners
+    (N) their rows, and items says which item each row is.
     """
 
     rows: TokenBatch

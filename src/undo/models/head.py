@@ -45,7 +45,8 @@ def output_head(model: PreTrainedModel) -> Head | None:
 def _same_logits(model: PreTrainedModel) -> bool:
     if model.base_model is model or not isinstance(model.get_output_embeddings(), nn.Linear):
         return False
-    modes, ids_BT = {part: part.training for part in model.modules()}, torch.arange(4, device=model.device)[None] % model.config.vocab_size
+    modes = {part: part.training for part in model.modules()}
+    ids_BT = torch.arange(4, device=model.device)[None] % model.config.vocab_size
     model.eval()
     own = model(input_ids=ids_BT, use_cache=False).logits.float().flatten(0, 1)
     flat = Predictions(hidden_states(model, ids_BT), _head(model)).flat()

@@ -1,7 +1,8 @@
 """Pure tensor functions.
 
-Legend of shapes: B rows, T tokens, N positions, R positions at a time, V vocabulary, D width. Every loss reduces in fp32
-and divides by the number of valid targets of the whole step, so that padding and gradient accumulation leave it unchanged.
+Legend of shapes: B rows, T tokens, N positions, R positions at a time, V vocabulary, D width. Every loss reduces in
+fp32 and divides by the number of valid targets of the whole step, so that padding and gradient accumulation leave it
+unchanged.
 """
 
 from undo.spec.lazy import lazy

@@ -1,8 +1,8 @@
 """Losses over the vocabulary with no more than a chunk of logits in memory.
 
 A loss is a rule on a block of logits that knows its gradient in closed form. The gradient is computed with the value,
-carried through the head, and the logits are forgotten; the backward pass only scales. The idea of fused linear losses is
-that of Liger (Hsu et al., arXiv 2410.10989) and Cut Cross-Entropy (Wijmans et al., arXiv 2411.09009).
+carried through the head, and the logits are forgotten; the backward pass only scales. The idea of fused linear losses
+is that of Liger (Hsu et al., arXiv 2410.10989) and Cut Cross-Entropy (Wijmans et al., arXiv 2411.09009).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _value_and_gradients(
     *wanted: bool,
 ) -> tuple[Tensor, list[Tensor | None]]:
     """The weighted sum of the rule's losses, and the fp32 gradients of hidden states, weight and bias where wanted."""
-    flat, teachers = student.flat(), [model.flat() for model in teacher]  # autocast decides their precision, and no more
+    flat, teachers = student.flat(), [model.flat() for model in teacher]  # autocast decides their precision alone
     losses_N, gradients = torch.empty_like(weights_N), _zeros(student, wanted)
     with torch.autocast(weights_N.device.type, enabled=False):
         for rows, logits in logit_chunks(flat, *teachers):

@@ -11,7 +11,7 @@ from undo.objectives.predictions import Predictions, logit_chunks
 
 
 class TopTokens(NamedTuple):
-    """A teacher's distributions in short: its K most likely tokens (..., K), their probabilities, and the rest's (...)."""
+    """A teacher's distributions in short: its K likeliest tokens (..., K), their probabilities, and the rest's (...)."""
 
     tokens: Tensor
     probabilities: Tensor
@@ -34,8 +34,8 @@ def top_tokens(predictions: Predictions, k: int) -> TopTokens:
 def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor) -> Tensor:
     """KL(teacher || student) at temperature 1 over the full vocabulary, mean over valid targets, nats per token.
 
-    Args: predictions of both models (no gradient reaches the teacher's; the widths of their hidden states may differ) at
-    the positions of targets (B, T), which mark what counts.
+    Args: predictions of both models (no gradient reaches the teacher's; the widths of their hidden states may differ)
+    at the positions of targets (B, T), which mark what counts.
     """
     return valid_mean_of(_forward_kl, student, targets, teacher)
 
@@ -79,7 +79,7 @@ def _forward_kl(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
 
 
 def _top_forward_kl(teacher: TopTokens) -> Rule:
-    """With p the student, q the teacher, r the bucket: gradient p - q on the tokens, p (1 - q_r / p_r) on the others."""
+    """With p student, q teacher, r the bucket: gradient p - q on the tokens, p (1 - q_r / p_r) on the others."""
     tokens_NK, q_NK = teacher.tokens.flatten(0, -2), teacher.probabilities.flatten(0, -2)
     q_rest_N = teacher.rest.flatten()
 
