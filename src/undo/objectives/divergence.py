@@ -11,7 +11,7 @@ from undo.objectives.predictions import Predictions, logit_chunks
 
 
 class TopTokens(NamedTuple):
-    """A teacher's distributions in short: its K likeliest tokens (..., K), their probabilities, and the rest's (...)."""
+    """A teacher's distributions in short: K likeliest tokens (..., K), their probabilities, and the rest's (...)."""
 
     tokens: Tensor
     probabilities: Tensor
