@@ -65,7 +65,8 @@ class Batch(NamedTuple):
         return TokenBatch(ids_BT, targets_BT, count)
 
     def parts(self, number: int) -> list["Batch"]:
-        """The step in parts that fit into memory one after another; their losses add up to that of the whole."""
+        """The step in at most so many parts, none without rows; their losses add up to that of the whole."""
+        number = min(number, max(len(self.retain.ids), len(self.forget.ids)))
         return [Batch(*rows) for rows in zip(self.retain.parts(number), self.forget.parts(number), strict=True)]
 
 

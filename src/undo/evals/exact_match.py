@@ -92,7 +92,8 @@ def _all_right(model, questions: Questions) -> Tensor:
     """(B) whether each row's targets are all the most likely tokens."""
     import torch
 
-    rows, places_N, owners_N = (x.to(model.device) for x in questions[:3])
+    rows = questions.rows.to(model.device)
+    places_N, owners_N = questions.places.to(model.device), questions.owners.to(model.device)
     predictions = models.predict(model, rows)
     asked = predictions._replace(hidden=predictions.hidden.flatten(0, 1)[places_N])
     wrong_N = objectives.greedy(asked) != rows.targets.flatten()[places_N]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -59,6 +60,7 @@ def _same_logits(model: PreTrainedModel) -> bool:
 
 def _head(model: PreTrainedModel) -> Head:
     """The published ways of turning hidden states into logits: a bias, a factor (Cohere, Granite), a cap (Gemma 2)."""
-    linear, config = model.get_output_embeddings(), model.config
+    linear: Any = model.get_output_embeddings()
+    config = model.config
     scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
     return Head(linear.weight, linear.bias, scale, getattr(config, "final_logit_softcapping", None))

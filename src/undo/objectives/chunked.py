@@ -46,7 +46,10 @@ class _Chunked(torch.autograd.Function):
     def forward(ctx: Any, job: tuple, differentiable: bool, *inputs: Tensor | None) -> Tensor:
         wanted = [differentiable and needed for needed in ctx.needs_input_grad[2:]]
         loss, gradients = _value_and_gradients(*job, *wanted)
-        ctx.gradients = [g if g is None else g.view_as(x).to(x.dtype) for g, x in zip(gradients, inputs, strict=True)]
+        ctx.gradients = [
+            None if gradient is None or value is None else gradient.view_as(value).to(value.dtype)
+            for gradient, value in zip(gradients, inputs, strict=True)
+        ]
         return loss
 
     @staticmethod

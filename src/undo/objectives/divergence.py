@@ -79,20 +79,23 @@ def _forward_kl(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
 
 
 def _top_forward_kl(teacher: TopTokens) -> Rule:
-    """With p student, q teacher, r the bucket: gradient p - q on the tokens, p (1 - q_r / p_r) on the others."""
+    """With p student, q teacher, r the bucket: gradient p - q on the tokens, (p_r - q_r) p / p_r on the others.
+
+    p / p_r is a softmax of the others alone, which is there even where p_r is too small for a number.
+    """
     tokens_NK, q_NK = teacher.tokens.flatten(0, -2), teacher.probabilities.flatten(0, -2)
     q_rest_N = teacher.rest.flatten()
 
     def rule(student_RV: Tensor, _: list[Tensor], positions: slice) -> Tensor:
         tokens_RK, q_RK, q_rest_R = tokens_NK[positions].long(), q_NK[positions], q_rest_N[positions]
-        p_log_RK = student_RV.gather(1, tokens_RK)
-        p_log_RK -= softmax_(student_RV)[:, None]
-        student_RV.scatter_(1, tokens_RK, 0.0)
-        p_rest_R = student_RV.sum(-1).clamp(min=torch.finfo(torch.float32).tiny)
-        student_RV.mul_((1 - q_rest_R / p_rest_R)[:, None])
+        top_RK = student_RV.gather(1, tokens_RK)
+        rest_log_R = softmax_(student_RV.scatter_(1, tokens_RK, torch.finfo(torch.float32).min))
+        log_z_R = torch.logaddexp(rest_log_R, torch.logsumexp(top_RK, -1))
+        p_log_RK, p_rest_log_R = top_RK - log_z_R[:, None], rest_log_R - log_z_R
+        student_RV.mul_((p_rest_log_R.exp() - q_rest_R)[:, None])
         student_RV.scatter_(1, tokens_RK, p_log_RK.exp() - q_RK)
         entropies_R = torch.xlogy(q_RK, q_RK).sum(-1) + torch.xlogy(q_rest_R, q_rest_R)
-        return entropies_R - (q_RK * p_log_RK).sum(-1) - torch.xlogy(q_rest_R, p_rest_R)
+        return entropies_R - (q_RK * p_log_RK).sum(-1) - q_rest_R * p_rest_log_R
 
     return rule
 

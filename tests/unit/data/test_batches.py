@@ -133,3 +133,11 @@ def test_a_batch_knows_which_rows_of_its_stream_it_holds(corpus):
         rows = getattr(batch, domain)
         assert rows.ids.tolist() == corpus.rows(domain, "train")[rows.index].tolist()
         assert rows.index.tolist() != sorted(rows.index), "a shuffled batch, or this test says nothing"
+
+
+def test_a_step_is_never_cut_into_parts_without_rows():
+    retain, forget = (token_batch(numbered(count), PAD) for count in (2, 3))
+    parts = Batch(retain, forget).parts(8)
+    assert [len(part.all().ids) for part in parts] == [2, 2, 1]
+    none = token_batch(numbered(0), PAD)
+    assert len(Batch(none, forget).parts(8)) == 3

@@ -508,3 +508,19 @@ def test_top_tokens_are_the_softmaxs_own(chunk, block, k, chunks):
     assert isinstance(found, TopTokens) and found.rest.shape == SHAPE
     if k >= VOCABULARY:
         assert not found.rest.any()
+
+
+def test_the_rest_keeps_its_gradient_where_its_probability_is_too_small_for_a_number():
+    """A student 200 nats off its teacher's rest: exp(-200) is 0 in fp32, the divergence and its gradient are not."""
+    logits = torch.tensor([[200.0, 0.0, 1.0]], requires_grad=True)
+    teacher = Predictions(torch.tensor([[1.0, 0.0, 0.5]]))
+    top = top_tokens(teacher, 1)
+    loss = top_forward_kl(Predictions(logits), top, torch.zeros(1, dtype=torch.long))
+    loss.backward()
+    rest = float(top.rest[0])
+    rest_log = math.log(1 + math.exp(1)) - 200
+    expected = (1 - rest) * math.log(1 - rest) + rest * (math.log(rest) - rest_log)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    share = math.exp(1) / (1 + math.exp(1))
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == pytest.approx([rest, -rest * (1 - share), -rest * share], rel=1e-5)
