@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.rows import Row
+from undo.api import Silent
+from undo.spec.load import load_recipe
+from undo.study.artifacts import Store
+from undo.study.environment import available_cores
+from undo.study.executor import Execution
+from undo.study.plan import make_plan
 
+STEPS = {True: 60, False: 300}  # quick or not
 RATES = [3e-3, 1e-3, 7e-4, 4e-4, 3e-4, 1e-4, 7e-5, 5e-5, 3e-5, 1e-5]
 
 
 def rows(quick: bool) -> Iterator[Row]:
     """Seconds for ten variants over seconds for one; ten times as many would be one after another."""
     with tempfile.TemporaryDirectory() as folder:
-        seconds = {count: _seconds(Path(folder), count, 60 if quick else 300) for count in (0, 1, 10)}
-    from undo.study.environment import available_cores
-
+        seconds = {count: _seconds(Path(folder), count, STEPS[quick]) for count in (0, 1, 10)}
     one, ten, cores = seconds[1], seconds[10], available_cores()
     yield Row(
         f"attack, 10 learning rates on {cores} cores",
@@ -32,12 +37,6 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def _seconds(out: Path, variants: int, steps: int) -> float:
     """Wall time of a study's executor for so many variants of an attack on one model; with none, that is prepared."""
-    from undo.api import Silent
-    from undo.spec.load import load_recipe
-    from undo.study.artifacts import Store
-    from undo.study.executor import Execution
-    from undo.study.plan import make_plan
-
     points = f"[{steps // 6}, {steps // 3}, {steps // 2}, {steps}]"
     attack = f"{{name: finetune, steps: {steps}, batch_rows: 8, eval_steps: {points}, learning_rates: {RATES}}}"
     steps_of = [
@@ -56,8 +55,6 @@ def _seconds(out: Path, variants: int, steps: int) -> float:
         store.discard(id)
     (out / "artifacts").mkdir(exist_ok=True)
     started = time.perf_counter()
-    from undo.study.environment import available_cores
-
     failures = Execution(plan, store, available_cores(), Silent()).run()
     assert not failures, failures
     return time.perf_counter() - started

@@ -27,26 +27,27 @@ MEMORY_TARGET = 5.0
 def rows(quick: bool) -> Iterator[Row]:
     """Loss and step at each vocabulary."""
     for vocabulary in (4_096, 65_536) if quick else TOKENS:
-        yield from _loss_rows("forward KL", WIDTH, vocabulary, rounds=3 if quick else 7)
-    yield from _memory("forward KL", 65_536, peers=("ours", "dense") if quick else None)
+        yield from _loss_rows("forward KL", WIDTH, vocabulary, quick)
+    yield from _memory_rows("forward KL", 65_536, quick)
     if quick:
         return
-    yield from _memory("forward KL", 262_144, None)
+    yield from _memory_rows("forward KL", 262_144, quick)
     for vocabulary in (4_096, 65_536):
-        yield from _loss_rows("forward KL", WIDE, vocabulary, rounds=5)
-        yield from _loss_rows("JSD", WIDTH, vocabulary, rounds=5)
+        yield from _loss_rows("forward KL", WIDE, vocabulary, quick)
+        yield from _loss_rows("JSD", WIDTH, vocabulary, quick)
     for vocabulary in TOKENS:
-        yield from _step_rows(vocabulary, rounds=5)
+        yield from _step_rows(vocabulary)
 
 
-def _loss_rows(divergence: str, width: int, vocabulary: int, rounds: int) -> list[Row]:
+def _loss_rows(divergence: str, width: int, vocabulary: int, quick: bool) -> list[Row]:
     tokens = TOKENS[vocabulary]
-    jobs = {name: loss_job(name, divergence, width, vocabulary) for name in installed()[divergence]}
+    jobs = {name: loss_job(loss, width, vocabulary) for name, loss in installed(quick)[divergence].items()}
     name = f"{divergence} with gradients, vocabulary {vocabulary // 1024}k, width {width}"
-    return compare(name, side_by_side(jobs, rounds), tokens, "tokens", {"dense": TARGETS[vocabulary]})
+    seconds = side_by_side(jobs, rounds=3 if quick else 7)
+    return compare(name, seconds, tokens, "tokens", {"dense": TARGETS[vocabulary]})
 
 
-def loss_job(peer: str, divergence: str, width: int, vocabulary: int) -> Job:
+def loss_job(loss: Loss, width: int, vocabulary: int) -> Job:
     """Loss and gradients on the same tensors for everybody."""
     generator, tokens = torch.Generator().manual_seed(0), TOKENS[vocabulary]
     draw = partial(torch.randn, generator=generator)
@@ -55,7 +56,6 @@ def loss_job(peer: str, divergence: str, width: int, vocabulary: int) -> Job:
     targets = torch.randint(vocabulary, (tokens,), generator=generator)
     hidden.requires_grad_()
     head.requires_grad_()
-    loss: Loss = installed()[divergence][peer]
 
     def job() -> tuple[Tensor, ...]:
         return torch.autograd.grad(loss(hidden, head, *taught, targets), [hidden, head])
@@ -63,17 +63,23 @@ def loss_job(peer: str, divergence: str, width: int, vocabulary: int) -> Job:
     return job
 
 
-def _memory(divergence: str, vocabulary: int, peers: tuple[str, ...] | None) -> list[Row]:
-    jobs = {name: (loss_job, (name, divergence, WIDTH, vocabulary)) for name in peers or list(installed()[divergence])}
+def _memory_rows(divergence: str, vocabulary: int, quick: bool) -> list[Row]:
+    peers = ("ours", "dense") if quick else installed(quick)[divergence]
+    jobs = {peer: (_peer_job, (peer, divergence, vocabulary, quick)) for peer in peers}
     name = f"peak memory of {divergence}, vocabulary {vocabulary // 1024}k, width {WIDTH}"
     return memory_rows(name, jobs, {"dense": MEMORY_TARGET})
 
 
-def _step_rows(vocabulary: int, rounds: int) -> list[Row]:
-    losses = installed()["forward KL"]
+def _peer_job(peer: str, divergence: str, vocabulary: int, quick: bool) -> Job:
+    """By names, which another process can be told."""
+    return loss_job(installed(quick)[divergence][peer], WIDTH, vocabulary)
+
+
+def _step_rows(vocabulary: int) -> list[Row]:
+    losses = installed(quick=False)["forward KL"]
     jobs = {name: step_job(loss, vocabulary, "cpu", 3, WIDTH, TOKENS[vocabulary]) for name, loss in losses.items()}
     name = f"whole distillation step, vocabulary {vocabulary // 1024}k, width {WIDTH}"
-    return compare(name, side_by_side(jobs, rounds), TOKENS[vocabulary], "tokens", {"dense": TARGETS[vocabulary]})
+    return compare(name, side_by_side(jobs, 5), TOKENS[vocabulary], "tokens", {"dense": TARGETS[vocabulary]})
 
 
 def step_job(

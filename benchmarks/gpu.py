@@ -26,7 +26,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
 def step_rows(name: str, layers: int, width: int, vocabulary: int, tokens: int, device: str) -> list[Row]:
     """Our step beside the peers' in the same precision, and beside the dense loop in fp32."""
-    losses = installed()["forward KL"]
+    losses = installed(quick=False)["forward KL"]
     jobs = {peer: step_job(loss, vocabulary, device, layers, width, tokens) for peer, loss in losses.items()}
     jobs["dense fp32"] = step_job(dense, vocabulary, device, layers, width, tokens, precision=nullcontext)
     found = compare(f"step at {name}", side_by_side(jobs, 5), tokens, "tokens", {"dense fp32": 6.0})

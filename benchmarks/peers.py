@@ -37,13 +37,17 @@ def dense(hidden: Tensor, head: Tensor, teacher_hidden: Tensor, teacher_head: Te
     return (kl_N * valid_N).sum() / valid_N.sum()
 
 
-def installed() -> dict[str, dict[str, Loss]]:
-    """The peers by divergence and name, as far as they are here (`pip install -e '.[bench]'`)."""
+def installed(quick: bool) -> dict[str, dict[str, Loss]]:
+    """The peers by divergence and name, as far as they are here (`pip install -e '.[bench]'`).
+
+    Liger compiles its loss, which takes a CPU most of a minute per shape; a quick run has it as it is written.
+    """
     found: dict[str, dict[str, Loss]] = {"forward KL": {"ours": ours, "dense": dense}, "JSD": {"ours": ours_jsd}}
-    if find_spec("trl"):
-        found["forward KL"]["trl"], found["JSD"]["trl"] = _trl(0.0), _trl(0.5)
-    if find_spec("liger_kernel"):
-        found["forward KL"]["liger"], found["JSD"]["liger"] = _liger(0.0), _liger(0.5)
+    for divergence, beta in (("forward KL", 0.0), ("JSD", 0.5)):
+        if find_spec("trl"):
+            found[divergence]["trl"] = _trl(beta)
+        if find_spec("liger_kernel"):
+            found[divergence]["liger, not compiled" if quick else "liger"] = _liger(beta, compiled=not quick)
     return found
 
 
@@ -58,8 +62,8 @@ def _trl(beta: float) -> Loss:
     return loss
 
 
-def _liger(beta: float) -> Loss:
+def _liger(beta: float, compiled: bool) -> Loss:
     from liger_kernel.chunked_loss import LigerFusedLinearJSDLoss
 
-    module: Any = LigerFusedLinearJSDLoss(weight_hard_loss=0.0, weight_soft_loss=1.0, beta=beta)
+    module: Any = LigerFusedLinearJSDLoss(weight_hard_loss=0.0, weight_soft_loss=1.0, beta=beta, compiled=compiled)
     return module

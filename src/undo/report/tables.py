@@ -159,7 +159,7 @@ LEDGER_COLUMNS = [
     ("FLOPs", "training, teacher forwards counted"),
     ("evaluation FLOPs", "questions along the way"),
     ("tokens", "trained on"),
-    ("process time", "all of the stage"),
+    ("CPU time", "all of the stage"),
 ]
 
 
@@ -189,6 +189,6 @@ def stages_table(results: Results) -> Table:
 
 def _cost_cells(ledgers: list[dict[str, Any]]) -> list[Cell]:
     totals = [sum(ledger.get(name, 0) for ledger in ledgers) for name in ("flops", "eval_flops", "tokens")]
-    spent = sum(max(ledger.get("wall_s", 0.0), ledger["stage_wall_s"]) for ledger in ledgers)
+    spent = sum(ledger["stage_cpu_s"] for ledger in ledgers)
     counts = [Cell(r.large(total), total) for total in totals]
     return [Cell(str(len(ledgers)), len(ledgers)), *counts, Cell(r.seconds(spent), round(spent, 3))]

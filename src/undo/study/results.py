@@ -127,7 +127,7 @@ def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
 
 def _totals(plan: Plan, store: Store) -> dict[str, Any]:
     """CPU seconds of the whole study's stages, and of pretraining its bases."""
-    spent = {id: _seconds(_ledger(store, id)) for id in plan.stages if store.done(id)}
+    spent = {id: _ledger(store, id)["stage_cpu_s"] for id in plan.stages if store.done(id)}
     bases = {node.stage for node in plan.models if node.role == "base"}
     base_s = sum(spent.get(id, 0.0) for id in bases)
     return {
@@ -135,11 +135,6 @@ def _totals(plan: Plan, store: Store) -> dict[str, Any]:
         "base_pretraining_s": round(base_s, 1),
         "study_over_base": round(sum(spent.values()) / base_s, 2) if base_s else None,
     }
-
-
-def _seconds(ledger: dict[str, Any]) -> float:
-    """A stage's CPU seconds: an interrupted one's are its steps', whichever run did them."""
-    return max(ledger.get("cpu_s", 0.0), ledger["stage_cpu_s"])
 
 
 def mean_by_model(results: dict[str, Any], field: str) -> dict[str, float]:

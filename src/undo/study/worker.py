@@ -94,7 +94,8 @@ def execute(job: dict[str, Any], notify) -> None:
     context.checkpoints().clear()
     ledger = outcome.ledger.as_row() if outcome.ledger else {}
     ledger["stage_wall_s"] = round(time.perf_counter() - wall, 3)
-    ledger["stage_cpu_s"] = round(time.process_time() - cpu, 3)
+    steps_s = ledger.get("cpu_s", 0.0)  # an interrupted stage's steps count, whichever run did them
+    ledger["stage_cpu_s"] = max(steps_s, round(time.process_time() - cpu, 3))
     stage = {name: job[name] for name in ("id", "kind", "label", "settings", "inputs", "version")}
     complete(folder, stage | {"ledger": ledger, "device": device_name()}, outcome.evals, outcome.metrics)
 

@@ -88,14 +88,14 @@ def _curve(model: dict[str, Any], skill: str, rate: float) -> dict[str, Any]:
 def _stages(model: dict[str, Any]) -> list[dict[str, Any]]:
     id = model["artifact"].removeprefix("artifacts/")
     common = {"seed": model["seed"], "device": "cpu", "label": f"{model['id']} (seed {model['seed']})"}
-    ledger = {"flops": model["flops"], "eval_flops": 1e8, "tokens": 1000, "wall_s": 9.5, "stage_wall_s": 10.5}
+    ledger = {"flops": model["flops"], "eval_flops": 1e8, "tokens": 1000, "wall_s": 9.5, "stage_cpu_s": 10.5}
     made = {**common, "id": id, "kind": id.partition("-")[0], "inputs": {}, "ledger": ledger}
     tested = {**common, "id": f"evaluate-{id}", "kind": "evaluate", "inputs": {"model": id}}
-    return [made, {**tested, "ledger": {"stage_wall_s": 1.5}}]
+    return [made, {**tested, "ledger": {"stage_cpu_s": 1.5}}]
 
 
 def _attack_stage(curve: dict[str, Any]) -> dict[str, Any]:
-    ledger = {"flops": 1e9, "eval_flops": 1e9, "tokens": 76_800, "wall_s": 1.0, "stage_wall_s": 1.25}
+    ledger = {"flops": 1e9, "eval_flops": 1e9, "tokens": 76_800, "wall_s": 1.0, "stage_cpu_s": 1.25}
     id = curve["artifact"].removeprefix("artifacts/")
     return {
         "id": id,

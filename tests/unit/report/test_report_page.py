@@ -106,7 +106,7 @@ def test_ledger_adds_up(html, results):
     assert total == pytest.approx([sum(row[0][i] for kind, row in rows.items() if kind != "all") for i in range(5)])
     assert total[1] == sum(stage["ledger"].get("flops", 0) for stage in results["stages"])
     text = "".join(Page(html).text)
-    assert "640 process seconds" in text and "8.0 times" in text
+    assert "640 CPU seconds" in text and "8.0 times" in text
 
 
 def test_every_curve_and_its_record(html, results):
