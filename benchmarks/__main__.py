@@ -9,6 +9,8 @@ import os
 import sys
 from importlib.util import find_spec
 
+import torch
+
 from undo.study.environment import describe_environment
 from undo.study.worker import device_name
 
@@ -23,6 +25,8 @@ def main() -> None:
     parser.add_argument("--only", choices=GROUPS, help="one group of comparisons")
     asked = parser.parse_args()
     os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["OMP_NUM_THREADS"] = "1"  # as a worker of a study, and for its helpers' processes too
+    torch.set_num_threads(1)
     machine = describe()
     if not asked.json:
         print(f"{machine}\n\n| what | beside | ours | theirs | ratio | target |\n|---|---|---|---|---|---|")
@@ -39,7 +43,8 @@ def describe() -> str:
     """The machine in words: cores, processor or GPU, versions."""
     found = describe_environment(device_name())
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items() if version)
-    return f"{found['cores']} cores of {found['processor']}, {found['device']}; Python {found['python']}, {packages}"
+    machine = f"{found['cores']} cores of {found['processor']}, one thread, {found['device']}"
+    return f"{machine}; Python {found['python']}, {packages}"
 
 
 if __name__ == "__main__":

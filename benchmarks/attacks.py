@@ -15,7 +15,7 @@ from undo.study.environment import available_cores
 from undo.study.executor import Execution
 from undo.study.plan import make_plan
 
-STEPS = {True: 60, False: 300}  # quick or not
+STEPS = {True: 30, False: 300}  # quick or not
 RATES = [3e-3, 1e-3, 7e-4, 4e-4, 3e-4, 1e-4, 7e-5, 5e-5, 3e-5, 1e-5]
 
 

@@ -40,16 +40,16 @@ def rows(quick: bool) -> Iterator[Row]:
 
 
 def _loss_rows(divergence: str, width: int, vocabulary: int, quick: bool) -> list[Row]:
-    tokens = TOKENS[vocabulary]
-    jobs = {name: loss_job(loss, width, vocabulary) for name, loss in installed(quick)[divergence].items()}
+    tokens = TOKENS[vocabulary] // (4 if quick else 1)
+    jobs = {name: loss_job(loss, width, vocabulary, tokens) for name, loss in installed(quick)[divergence].items()}
     name = f"{divergence} with gradients, vocabulary {vocabulary // 1024}k, width {width}"
     seconds = side_by_side(jobs, rounds=3 if quick else 7)
     return compare(name, seconds, tokens, "tokens", {"dense": TARGETS[vocabulary]})
 
 
-def loss_job(loss: Loss, width: int, vocabulary: int) -> Job:
+def loss_job(loss: Loss, width: int, vocabulary: int, tokens: int) -> Job:
     """Loss and gradients on the same tensors for everybody."""
-    generator, tokens = torch.Generator().manual_seed(0), TOKENS[vocabulary]
+    generator = torch.Generator().manual_seed(0)
     draw = partial(torch.randn, generator=generator)
     hidden, head = draw(tokens, width), draw(vocabulary, width) * width**-0.5
     taught = draw(tokens, width), draw(vocabulary, width) * width**-0.5
@@ -72,7 +72,7 @@ def _memory_rows(divergence: str, vocabulary: int, quick: bool) -> list[Row]:
 
 def _peer_job(peer: str, divergence: str, vocabulary: int, quick: bool) -> Job:
     """By names, which another process can be told."""
-    return loss_job(installed(quick)[divergence][peer], WIDTH, vocabulary)
+    return loss_job(installed(quick)[divergence][peer], WIDTH, vocabulary, TOKENS[vocabulary])
 
 
 def _step_rows(vocabulary: int) -> list[Row]:

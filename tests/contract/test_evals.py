@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from statistics import fmean
 
 import pytest
@@ -26,6 +27,18 @@ def evaluation(request) -> Evaluation:
 def ask(evaluation, model, tokenizer, items) -> list[float]:
     """Encoded and scored."""
     return evaluation.scores(model, evaluation.encode(tokenizer, items))
+
+
+@pytest.fixture(scope="session")  # trained_folder asks for it too
+def corpus(corpus_folder, tmp_path_factory):
+    """The corpus of every suite, whose questions have wrong answers to choose from as well."""
+    folder = shutil.copytree(corpus_folder, tmp_path_factory.mktemp("corpus") / "with-options")
+    rows = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+    for row in rows:
+        others = sorted({other["answer"] for other in rows if other["group"] == row["group"]} - {row["answer"]})
+        row["options"] = others[:3]
+    (folder / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return Corpus(folder)
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +120,12 @@ def test_questions_are_encoded_once_and_asked_of_every_model(
 def test_scoring_does_not_tokenize(evaluation, trained_model, corpus, items):
     calls = []
 
-    def tokenizer(texts):
+    def tokenizer(texts, **knobs):
         calls.append(len(texts))
-        return corpus.tokenizer(texts)
+        return corpus.tokenizer(texts, **knobs)
 
-    tokenizer.eos_token_id, tokenizer.pad_token_id = corpus.tokenizer.eos_token_id, corpus.tokenizer.pad_token_id
+    for name in ("eos_token_id", "pad_token_id", "model_max_length"):
+        setattr(tokenizer, name, getattr(corpus.tokenizer, name))
     encoded = evaluation.encode(tokenizer, items)
     assert calls and len(calls) <= 2, "in one go, not item by item"
     made = len(calls)

@@ -33,10 +33,10 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
     for row in rows:
         table.add_row(
             row["model"],
-            percent(row["recovery"]),
-            percent(before[row["model"]]),
-            percent(retain[row["model"]]),
-            points(gaps.get(row["model"])),
+            score(row["recovery"], forget["unit"]),
+            score(before[row["model"]], forget["unit"]),
+            score(retain[row["model"]], results["metrics"]["retain"]["unit"]),
+            points(gaps.get(row["model"]), results["metrics"]["retain"]["unit"]),
             _number(row["specific_recovery"]),
             _number(row["relative_robustness"]),
             percent(row["relative_compute"]),
@@ -62,9 +62,14 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
-def points(value: float | None) -> str:
-    """A difference of shares, in percentage points."""
-    return "-" if value is None else f"{100 * value:.1f} pt"
+def score(value: float | None, unit: str) -> str:
+    """A metric for people: shares as per cent, all else as it is."""
+    return percent(value) if unit == "fraction" else _number(value)
+
+
+def points(value: float | None, unit: str) -> str:
+    """A gap: percentage points between shares, per cent of the goal between losses."""
+    return "-" if value is None else f"{100 * value:.1f} {'pt' if unit == 'fraction' else '%'}"
 
 
 def _number(value: float | None) -> str:

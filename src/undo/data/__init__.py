@@ -5,7 +5,7 @@ from undo.spec.lazy import lazy
 __getattr__ = lazy(
     __name__,
     corpus="Corpus open_corpus write_corpus",
-    batches="Batch Stream TokenBatch adversary_batches domain_batches first_rows",
+    batches="Batch Stream TokenBatch adversary_batches domain_batches filtered_batches first_rows labelled_batches",
     outputs="TeacherOutputs write_outputs",
     tokenizer="load_tokenizer train_tokenizer",
 )

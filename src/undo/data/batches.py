@@ -108,6 +108,43 @@ def domain_batches(
     return lambda step: Batch(retain(step), forget(step))
 
 
+def labelled_batches(
+    corpus: Corpus, batch_rows: int, seed: int, share: float, precision: float
+) -> Callable[[int], Batch]:
+    """Batches of `batch_rows` labelled rows per domain: a share of the training rows, some of the forget ones wrong.
+
+    Those are rows of the retain stream's end, which no label calls retain while the share is below a half.
+    """
+    retain, forget = (corpus.rows(domain, "train") for domain in ("retain", "forget"))
+    labelled = max(1, round(share * len(forget)))
+    right = max(1, round(precision * labelled))
+    rows = {
+        "retain": retain[: max(1, round(share * len(retain)))],
+        "forget": np.concatenate([forget[:right], retain[len(retain) - (labelled - right) :]]),
+    }
+    streams = [
+        Stream(rows[domain], batch_rows, corpus.pad, derive_seed(seed, domain, "train")) for domain in Batch._fields
+    ]
+    return lambda step: Batch(*(stream(step) for stream in streams))
+
+
+def filtered_batches(
+    corpus: Corpus,
+    domains: list[Domain],
+    loss_of: Callable[[TokenBatch], Tensor],
+    share: float,
+    batch_rows: int,
+    seed: int,
+) -> Callable[[int], Batch]:
+    """Batches of the share of the domains' rows whose loss (B) is lowest, whatever their label; all count as retain."""
+    rows = np.concatenate([corpus.rows(domain, "train") for domain in domains])
+    parts = [token_batch(rows[start : start + 64], corpus.pad) for start in range(0, len(rows), 64)]
+    order = torch.cat([loss_of(part).cpu() for part in parts]).argsort(stable=True).numpy()
+    kept = rows[np.sort(order[: max(1, round(share * len(rows)))])]
+    stream, none = Stream(kept, batch_rows, corpus.pad, derive_seed(seed, "filtered")), _no_rows(corpus)
+    return lambda step: Batch(retain=stream(step), forget=none)
+
+
 def adversary_batches(corpus: Corpus, skill: Domain, batch_rows: int, seed: int) -> Callable[[int], Batch]:
     """The adversary's batches: its own draws of the skill to relearn, counted as forget rows, and nothing else."""
     stream = _stream(corpus, skill, "attack", batch_rows, seed)

@@ -5,6 +5,7 @@ tokenizer/    rows-<domain>-<role>.npy    items.jsonl
 
 import json
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,13 @@ def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Pat
     """Builds the folder. Returns the number of tokens per stream."""
     texts = {(d, role): list(dataset.documents(d, role)) for role, domains in ROLES.items() for d in domains}
     # The neutral skill's words too: a token budget must buy as many neutral documents as forget ones.
-    tokenizer = train_tokenizer((text for documents in texts.values() for text in documents), vocab_size, row_tokens)
+    learnt = chain(*texts.values(), dataset.tokenizer_texts())
+    tokenizer = train_tokenizer(learnt, vocab_size, row_tokens)
     tokenizer.save_pretrained(folder / "tokenizer")
     pad, end = token_id(tokenizer, PAD), token_id(tokenizer, END)
     counts = {}
     for (domain, role), documents in texts.items():
-        encoded = [[*ids, end] for ids in tokenizer(documents)["input_ids"]]
+        encoded = [[*ids, end] for ids in tokenizer(documents, verbose=False)["input_ids"]]
         np.save(folder / f"rows-{domain}-{role}.npy", pack(encoded, row_tokens, pad))
         counts[f"{domain}/{role}"] = sum(map(len, encoded))
     with open(folder / "items.jsonl", "w", encoding="utf-8") as file:
@@ -49,7 +51,8 @@ class Corpus:
     def items(self) -> list[Item]:
         """Every evaluation item."""
         with open(self.folder / "items.jsonl", encoding="utf-8") as file:
-            return [Item(**json.loads(line)) for line in file]
+            rows = [json.loads(line) for line in file]
+        return [Item(**row | {"options": tuple(row.get("options", ()))}) for row in rows]
 
 
 @cache

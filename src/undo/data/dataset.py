@@ -12,13 +12,19 @@ DOMAINS: tuple[Domain, ...] = ("retain", "forget", "neutral")
 
 
 class Item(NamedTuple):
-    """One evaluation question. `group` is a finer label within the domain (arithmetic: the operation)."""
+    """One evaluation question.
+
+    `group` is a finer label within the domain (arithmetic: the operation); `options` are wrong answers, for multiple
+    choice; `ends` says whether the text is over after the answer, so that a model should predict its end.
+    """
 
     split: ItemSplit
     domain: Domain
     group: str
     prompt: str
     answer: str
+    options: tuple[str, ...] = ()
+    ends: bool = True
 
 
 class Dataset(Plugin, ABC):
@@ -38,3 +44,7 @@ class Dataset(Plugin, ABC):
     @abstractmethod
     def items(self) -> Iterator[Item]:
         """Evaluation items of every domain and split; valid, test and heldout share no fact."""
+
+    def tokenizer_texts(self) -> Iterator[str]:
+        """Texts that the tokenizer learns besides those that are trained on; no model reads them."""
+        return iter(())

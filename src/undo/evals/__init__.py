@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from undo.spec.base import Plugin
@@ -21,6 +21,10 @@ class Evaluation(Plugin, ABC):
     unit: ClassVar[str]
     higher_is_better: ClassVar[bool]
 
+    def gap(self, goal: float, score: float) -> float:
+        """How far a score falls short of a goal: in points where it is a share, relative to the goal where it is a loss."""
+        return goal - score if self.higher_is_better else score / goal - 1
+
     @abstractmethod
     def encode(self, tokenizer: PreTrainedTokenizerBase, items: list[Item]) -> Any:
         """What a model is shown: made once, scored at every evaluation point of every model with this tokenizer."""
@@ -28,6 +32,14 @@ class Evaluation(Plugin, ABC):
     @abstractmethod
     def scores(self, model: PreTrainedModel, encoded: Any) -> list[float]:
         """One score per item, in the items' order."""
+
+
+def standard_errors(items: list[Item], scores: list[float]) -> dict[str, float]:
+    """Standard error of the mean score per domain, as if items were drawn independently; 0 for a single item."""
+    of: dict[str, list[float]] = {}
+    for item, score in zip(items, scores, strict=True):
+        of.setdefault(item.domain, []).append(score)
+    return {domain: stdev(each) / len(each) ** 0.5 if len(each) > 1 else 0.0 for domain, each in of.items()}
 
 
 def by_domain(items: list[Item], scores: list[float]) -> dict[str, float]:

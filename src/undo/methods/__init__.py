@@ -39,6 +39,8 @@ class Method(Plugin, ABC):
     """An unlearning method."""
 
     needs_reference: ClassVar[bool] = False
+    sums_over_parts: ClassVar[bool] = True
+    """Whether the losses of the parts of a step add up to the loss of the whole, so that micro-batches may cut it."""
 
     @abstractmethod
     def loss(self, model: PreTrainedModel, batch: Batch, memo: Memo) -> LossTerms:
@@ -47,3 +49,6 @@ class Method(Plugin, ABC):
     def trainable(self, model: PreTrainedModel) -> set[str]:
         """Names of the parameters that may move; all of them by default."""
         return {name for name, _ in model.named_parameters()}
+
+    def finish(self, model: PreTrainedModel) -> None:
+        """Called once after the last step, before the teacher is checked and saved; may change the weights."""

@@ -8,4 +8,5 @@ __getattr__ = lazy(
     head="hidden_states output_head predict",
     layers="decoder_layers layer_outputs matching_parameters pick_layers",
     noise="perturb",
+    weights="gradients movable restored shift",
 )

@@ -11,8 +11,9 @@ __getattr__ = lazy(
     __name__,
     targets="IGNORE next_token_targets valid_mean",
     predictions="Head Predictions greedy",
-    chunked="valid_mean_of",
-    next_token="cross_entropy",
-    divergence="TopTokens forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl",
-    activation="activation_mse",
+    chunked="losses_of valid_mean_of weighted_sum_of",
+    next_token="cross_entropy mean_of_rows row_log_likelihoods row_weighted_cross_entropy token_losses",
+    divergence="TopTokens demoted_kl forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl",
+    activation="activation_mse gaussian_mmd",
+    given="surrogate",
 )

@@ -31,12 +31,29 @@ def valid_mean_of(rule: Rule, student: Predictions, targets: Tensor, *teacher: P
 
     Args: predictions at positions of the shape of targets (...), which are `IGNORE` where a position does not count.
     """
-    valid_N = targets.flatten() != IGNORE
-    count = (valid_N.sum() if student.count is None else student.count).clamp(min=1)
+    valid = targets != IGNORE
+    count = (valid.sum() if student.count is None else student.count).clamp(min=1)
+    return weighted_sum_of(rule, student, valid / count, *teacher)
+
+
+def weighted_sum_of(rule: Rule, student: Predictions, weights: Tensor, *teacher: Predictions) -> Tensor:
+    """The sum of weight times loss (fp32 scalar), differentiable in the student's hidden states and head alone.
+
+    Args: predictions at positions of the shape of weights (...), fp32, which get no gradient.
+    """
     weight, bias = (student.head.weight, student.head.bias) if student.head else (None, None)
-    job = (rule, student, teacher, valid_N / count)
+    job = (rule, student, teacher, weights.detach().flatten())
     loss: Any = _Chunked.apply(job, torch.is_grad_enabled(), student.hidden, weight, bias)
     return loss
+
+
+@torch.no_grad()
+def losses_of(rule: Rule, student: Predictions, *teacher: Predictions) -> Tensor:
+    """The rule's loss at every position (...), fp32, without gradient."""
+    shape = student.hidden.shape[:-1]
+    nothing_N = torch.zeros(shape.numel(), device=student.hidden.device)
+    losses_N, _ = _losses_and_gradients(rule, student, teacher, nothing_N, False, False, False)
+    return losses_N.view(shape)
 
 
 class _Chunked(torch.autograd.Function):
@@ -45,7 +62,9 @@ class _Chunked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: tuple, differentiable: bool, *inputs: Tensor | None) -> Tensor:
         wanted = [differentiable and needed for needed in ctx.needs_input_grad[2:]]
-        loss, gradients = _value_and_gradients(*job, *wanted)
+        losses_N, gradients = _losses_and_gradients(*job, *wanted)
+        with torch.autocast(losses_N.device.type, enabled=False):
+            loss = losses_N @ job[-1]
         ctx.gradients = [
             None if gradient is None or value is None else gradient.view_as(value).to(value.dtype)
             for gradient, value in zip(gradients, inputs, strict=True)
@@ -58,21 +77,21 @@ class _Chunked(torch.autograd.Function):
         return None, None, *(None if gradient is None else gradient * upstream for gradient in ctx.gradients)
 
 
-def _value_and_gradients(
+def _losses_and_gradients(
     rule: Rule,
     student: Predictions,
     teacher: tuple[Predictions, ...],
     weights_N: Tensor,
     *wanted: bool,
 ) -> tuple[Tensor, list[Tensor | None]]:
-    """The weighted sum of the rule's losses, and the fp32 gradients of hidden states, weight and bias where wanted."""
+    """The rule's losses (N), and their weighted sum's fp32 gradients of hidden states, weight and bias where wanted."""
     flat, teachers = student.flat(), [model.flat() for model in teacher]  # autocast decides their precision alone
     losses_N, gradients = torch.empty_like(weights_N), _zeros(student, wanted)
     with torch.autocast(weights_N.device.type, enabled=False):
         for rows, logits in logit_chunks(flat, *teachers):
             losses_N[rows] = _apply(rule, logits, rows.start, flat.head)
             _add_gradients(gradients, logits[0], flat.hidden[rows], weights_N[rows, None], rows, flat.head)
-        return losses_N @ weights_N, gradients
+    return losses_N, gradients
 
 
 def _zeros(student: Predictions, wanted: tuple[bool, ...]) -> list[Tensor | None]:
@@ -125,8 +144,10 @@ def _add_gradients(
 
 
 def softmax_(logits_RV: Tensor) -> Tensor:
-    """Turns logits into probabilities in place. Returns log Z (R), the logarithm of their sum of exponentials."""
-    top_R1 = logits_RV.amax(-1, keepdim=True)
-    total_R1 = logits_RV.sub_(top_R1).exp_().sum(-1, keepdim=True)
-    logits_RV.div_(total_R1)
-    return top_R1.add_(total_R1.log_())[:, 0]
+    """Turns logits into probabilities in place. Returns log Z (R), the logarithm of their sum of exponentials.
+
+    torch's own softmax is one kernel, twice as fast as its parts; log Z is the largest logit minus its log-probability.
+    """
+    top_R = logits_RV.amax(-1)
+    torch.softmax(logits_RV, -1, out=logits_RV)
+    return top_R.sub_(logits_RV.amax(-1).log_())

@@ -40,6 +40,14 @@ def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor) -> T
     return valid_mean_of(_forward_kl, student, targets, teacher)
 
 
+def demoted_kl(student: Predictions, teacher: Predictions, targets: Tensor, strength: float) -> Tensor:
+    """KL(demoted teacher || student), mean over valid targets, nats per token (UNDIAL, arXiv 2402.10052).
+
+    The demoted teacher has `strength` less on the logit of the target, before the softmax. Args: as `forward_kl`.
+    """
+    return valid_mean_of(_demoted_kl(targets, strength), student, targets, teacher)
+
+
 def top_forward_kl(student: Predictions, teacher: TopTokens, targets: Tensor) -> Tensor:
     """KL(teacher || student) over the teacher's most likely tokens and one bucket for all the others, nats per token.
 
@@ -78,6 +86,17 @@ def _forward_kl(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
     return loss_R
 
 
+def _demoted_kl(targets: Tensor, strength: float) -> Rule:
+    targets_N1 = targets.flatten()[:, None].clamp(min=0)  # an ignored position has weight 0, whatever it asks for
+
+    def rule(student_RV: Tensor, teacher: list[Tensor], positions: slice) -> Tensor:
+        targets_R1 = targets_N1[positions]
+        teacher[0].scatter_add_(1, targets_R1, teacher[0].new_full(targets_R1.shape, -strength))
+        return _forward_kl(student_RV, teacher, positions)
+
+    return rule
+
+
 def _top_forward_kl(teacher: TopTokens) -> Rule:
     """With p student, q teacher, r the bucket: gradient p - q on the tokens, (p_r - q_r) p / p_r on the others.
 
@@ -101,16 +120,24 @@ def _top_forward_kl(teacher: TopTokens) -> Rule:
 
 
 def _jensen_shannon(share: float) -> Rule:
-    """With r = log(p / m): loss share KL(q || m) + (1 - share) KL(p || m), gradient (1 - share) p (r - KL(p || m))."""
+    """With r = log(p / m): loss share KL(q || m) + (1 - share) KL(p || m), gradient (1 - share) p (r - KL(p || m)).
+
+    p / m is 1 + share (p - q) / m, whose logarithm is exact to rounding where p and q are close. Where p is 0 in fp32
+    the ratio is cut off at the smallest one that fp32 tells from 0; it is multiplied by p.
+    """
+    tiny, edge = torch.finfo(torch.float32).tiny, torch.finfo(torch.float32).eps - 1
 
     def rule(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
-        p_log, q_log = (torch.log_softmax(logits, -1) for logits in (student_RV, *teacher))
-        mixed_log = torch.logaddexp(q_log + math.log(share), p_log + math.log1p(-share))
-        p_RV, ratio_RV = p_log.exp(), p_log - mixed_log
-        own_R = torch.linalg.vecdot(p_RV, ratio_RV)
-        teachers_R = torch.linalg.vecdot(q_log.exp(), q_log - mixed_log)
-        torch.mul(p_RV, ratio_RV.sub_(own_R[:, None]).mul_(1 - share), out=student_RV)
-        return share * teachers_R + (1 - share) * own_R
+        (teacher_RV,) = teacher
+        softmax_(student_RV)
+        softmax_(teacher_RV)
+        mixed_RV = torch.lerp(student_RV, teacher_RV, share).clamp_(min=tiny)
+        apart_RV = (student_RV - teacher_RV).div_(mixed_RV)
+        ratio_RV = torch.mul(apart_RV, share, out=mixed_RV).clamp_(min=edge).log1p_()
+        own_R = torch.linalg.vecdot(student_RV, ratio_RV)
+        taught_R = torch.linalg.vecdot(teacher_RV, apart_RV.mul_(share - 1).clamp_(min=edge).log1p_())
+        student_RV.mul_(ratio_RV.sub_(own_R[:, None]).mul_(1 - share))
+        return share * taught_R + (1 - share) * own_R
 
     return rule
 

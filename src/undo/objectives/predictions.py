@@ -62,16 +62,17 @@ class Predictions(NamedTuple):
         return out_RV if head.softcap is None else out_RV.div_(head.softcap).tanh_().mul_(head.softcap)
 
 
-# So many logits are in memory at a time. On a CPU 64 MiB keep the matrix products long enough for rows of 256k entries
-# and fit beside a small model (docs/log.md); a GPU needs more to be busy.
-CHUNK_ENTRIES = {"cpu": 2**24, "cuda": 2**27}
+# Logits in memory at a time. On a CPU 8 MiB of both models stay in its cache, but matrix products of fewer than 64 rows
+# wait for the head's weights (docs/log.md); a GPU needs more to be busy.
+CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**27}
+CHUNK_ROWS = 64
 
 
 def logit_chunks(*models: Predictions) -> Iterator[tuple[slice, list[Tensor]]]:
     """Slices of the flat positions, each with the fp32 logits (R, V) of every model: buffers to work in, used again."""
     first = models[0]
     positions, kind = first.hidden.shape[0], first.hidden.device.type
-    step = min(positions, max(1, CHUNK_ENTRIES[kind] // first.vocabulary))
+    step = min(positions, max(CHUNK_ROWS, CHUNK_ENTRIES[kind] // first.vocabulary))
     buffers = [torch.empty(step, first.vocabulary, device=first.hidden.device) for _ in models]
     for start in range(0, positions, max(1, step)):
         rows = slice(start, min(start + step, positions))

@@ -15,6 +15,7 @@ Results = r.Results
 COLOURS = {"base": "#8A8A8A", "oracle": "#009E73", "teacher": "#D55E00"}
 STUDENT_COLOURS = {"fresh": "#0072B2", "base_init": "#56B4E9", "teacher": "#E69F00", "noised": "#BB6E9C"}
 WEAK_NOISE, STRONG_NOISE = (223, 160, 194), (140, 58, 112)  # alpha 0 and 1: the palette's purple, lighter and darker
+MATCHING = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 LETTERS = dict(zip(SYMBOLS, "●■◆▲✚★", strict=True))  # the same markers for a legend in HTML
 TEXT_SIDES = ("top left", "bottom right", "bottom left")  # beside the error bars
@@ -104,6 +105,74 @@ def relearning_panels(results: Results, attack: str) -> dict[str, go.Figure]:
         shown = noised[-1:] + [row for row in students if row["noise_alpha"] is None]
         panels[teacher["id"]] = _relearning(results, attack, [teacher, *shown, *_ends(results, "oracle", "base")])
     return panels
+
+
+def matching_panels(results: Results, attack: str) -> dict[str, go.Figure]:
+    """F2: students that learnt from the oracle, how close they came to it and how fast they relearn."""
+    students = [row for row in r.of_role(results, "student") if row.get("teacher") == "oracle"]
+    if not students:
+        return {}
+    return {
+        "Distance to the oracle": _distances(results, students),
+        "Relearning": _relearning(results, attack, [*students, *_ends(results, "oracle", "base")]),
+    }
+
+
+def _distances(results: Results, students: list[r.Row]) -> go.Figure:
+    """Distillation loss by step, mean over seeds."""
+    traces = []
+    for i, row in enumerate(students):
+        losses: dict[int, list[float]] = {}
+        for each in r.by_id(results)[row["id"]]:
+            for step, loss in each["distil"]["losses"]:
+                losses.setdefault(step, []).append(loss)
+        points = [(step, r.estimate(of)) for step, of in sorted(losses.items())]
+        traces.append(
+            go.Scatter(
+                x=[step for step, _ in points],
+                y=[e.mean for _, e in points],
+                name=escape(r.label(row)),
+                mode="lines",
+                line={"color": MATCHING[i % len(MATCHING)], "width": 2.2},
+            )
+        )
+    figure = _figure(traces, "distillation step", "KL(oracle || student) on the stream (nats per token)")
+    return figure.update_layout(height=430).update_yaxes(type="log")
+
+
+def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
+    """F8: what a teacher's distributions still hold of the forget skill, and what comes back to its fresh student."""
+    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    pairs = [(row, scores.get(f"fresh-{row['id']}")) for row in r.of_role(results, "teacher")]
+    known = [(row, score) for row, score in pairs if score and row.get("forget_signal") is not None]
+    if len(known) < 2:
+        return {}
+    methods = _methods(results)
+    traces = [_signal_point(results, row, score, methods) for row, score in known]
+    figure = _figure(traces, "signal left in the teacher on forget text (nats per token)", _recovery_title(results))
+    return {"Signal left in the teacher": _by_unit(figure.update_layout(height=430), results, "y", "forget")}
+
+
+def _recovery_title(results: Results) -> str:
+    return f"recovery of its fresh student ({escape(r.describe_metric(results, 'forget'))})"
+
+
+def _signal_point(results: Results, row: r.Row, score: r.Row, methods: dict[str, str]) -> go.Scatter:
+    signal = r.mean_of(r.by_id(results)[row["id"]], "forget_signal")
+    recovery = r.scored(score, "recovery")
+    texts = [f"signal {signal.text(r.plain)}", f"recovery {recovery.text(r.form_of(results, 'forget'))}"]
+    return go.Scatter(
+        x=[signal.mean],
+        y=[recovery.mean],
+        error_x=_error([signal], _faint(colour(row), 0.6)),
+        error_y=_error([recovery], _faint(colour(row), 0.6)),
+        mode="markers+text",
+        text=[escape(row["id"])],
+        textposition="top center",
+        marker=_marker(row, methods),
+        showlegend=False,
+        hovertemplate=f"<b>{escape(row['id'])}</b><br>{'<br>'.join(texts)}<br>{_seeds(signal.n)}<extra></extra>",
+    )
 
 
 def alpha_panels(results: Results, attack: str) -> dict[str, go.Figure]:

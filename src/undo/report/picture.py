@@ -1,5 +1,6 @@
 """The headline of a study as one SVG: relearning curves, and robustness over compute. Needs no browser."""
 
+import math
 from html import escape
 
 from undo.report import rows as r
@@ -68,10 +69,12 @@ def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:
 def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]:
     curves = {row["id"]: r.envelope(results, attack, row["id"]) for row in models}
     form, last = r.form_of(results, "forget"), max(step for points in curves.values() for step, _ in points)
-    top = 1.0 if form is r.percent else max(e.mean or 0.0 for points in curves.values() for _, e in points)
-    panel = Panel(*LEFT, last, 0, top)
-    ticks = {i * top / 4: form(i * top / 4).replace(f".0{r.PERCENT}", r.PERCENT) for i in range(5)}
-    parts = panel.axes("forget performance", "attack step", ticks, {x: f"{x:,.0f}" for x in (0, last // 2, last)})
+    low, high = _range(form, [e.mean for points in curves.values() for _, e in points if e.mean is not None])
+    panel = Panel(*LEFT, last, low, high)
+    levels = [low + i * (high - low) / 4 for i in range(5)]
+    ticks = {y: form(y).replace(f".0{r.PERCENT}", r.PERCENT) for y in levels}
+    name = "forget performance" if r.higher_is_better(results, "forget") else "forget loss (lower: relearnt)"
+    parts = panel.axes(name, "attack step", ticks, {x: f"{x:,.0f}" for x in (0, last // 2, last)})
     for row in models:
         parts += _line(panel, curves[row["id"]], colour(row))
     ends = [curves[row["id"]][-1][1].mean or 0.0 for row in models]
@@ -80,6 +83,11 @@ def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]
         parts.append(f'<path d="M{LEFT[1] + 6},{height:.1f} L{LEFT[1] + 18},{y:.1f}" stroke="{colour(row)}"/>')
         parts.append(text_at(LEFT[1] + 23, y + 4.5, f"{r.label(row)}\u2003{form(end)}", INK))
     return parts
+
+
+def _range(form: r.Format, values: list[float]) -> tuple[float, float]:
+    """Of the forget axis: shares from 0 to 1, losses as far as they go."""
+    return (0.0, 1.0) if form is r.percent else (math.floor(min(values)), math.ceil(max(values)))
 
 
 def _line(panel: Panel, points: list[tuple[int, r.Estimate]], shade: str) -> list[str]:

@@ -79,7 +79,9 @@ def label(row: Row) -> str:
     if row["role"] != "student":
         return "suppressed" if row["role"] == "teacher" else row["role"]
     if row["student_init"] != "noised":
-        return "student from the teacher" if row["student_init"] == "teacher" else f"{row['student_init']} student"
+        usual = f"{row['student_init']}-{row.get('teacher')}"
+        name = "student from the teacher" if row["student_init"] == "teacher" else f"{row['student_init']} student"
+        return name if row["id"] == usual else row["id"]
     usual = f"undo-{row['noise_alpha']:g}-{row.get('teacher')}"
     return f"UNDO α {row['noise_alpha']:g}" if row["id"] == usual else row["id"]
 
@@ -102,23 +104,31 @@ def envelope(results: Results, attack: str, model: str, skill: str = "forget") -
     """Worst case over variants at each step, per seed; then mean and interval over seeds."""
     seeds = curves_of(results, attack, model, skill)
     steps = sorted({point["step"] for curves in seeds.values() for curve in curves for point in curve["points"]})
-    return [(step, estimate(worst_case(curves, skill, step) for curves in seeds.values())) for step in steps]
+    higher = higher_is_better(results, skill)
+    return [(step, estimate(worst_case(curves, skill, step, higher) for curves in seeds.values())) for step in steps]
 
 
-def worst_point(curves: list[Row], step: int, skill: str = "forget") -> Row:
-    """The point that decides the worst case at a step: the highest of all variants so far."""
+def higher_is_better(results: Results, metric: str) -> bool:
+    """Whether more of a metric is better: accuracies, but not losses."""
+    return results["metrics"].get(metric, results["metrics"]["forget"])["higher_is_better"]
+
+
+def worst_point(results: Results, curves: list[Row], step: int, skill: str = "forget") -> Row:
+    """The point that decides the worst case at a step: the best of all variants so far."""
+    best = max if higher_is_better(results, skill) else min
     points = [point for curve in curves for point in curve["points"] if point["step"] <= step]
-    return max(points, key=lambda point: point[skill])
+    return best(points, key=lambda point: point[skill])
 
 
-def worst_curve(curves: list[Row], step: int, skill: str = "forget") -> Row:
+def worst_curve(results: Results, curves: list[Row], step: int, skill: str = "forget") -> Row:
     """The variant behind `worst_point`."""
-    return max(curves, key=lambda curve: worst_point([curve], step, skill)[skill])
+    worst = worst_point(results, curves, step, skill)
+    return next(curve for curve in curves if any(point is worst for point in curve["points"]))
 
 
 def kept(results: Results, attack: str, model: str, step: int) -> tuple[Estimate, Estimate]:
     """(forget, retain) of the worst variant at a step, both at the same point, over seeds."""
-    worst = [worst_point(curves, step) for curves in curves_of(results, attack, model).values()]
+    worst = [worst_point(results, curves, step) for curves in curves_of(results, attack, model).values()]
     return estimate(point["forget"] for point in worst), estimate(point["retain"] for point in worst)
 
 

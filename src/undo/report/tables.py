@@ -55,7 +55,7 @@ def cell(estimate: r.Estimate, form: r.Format) -> Cell:
 
 
 ACCURACIES = ("forget", "retain", "heldout_forget", "heldout_retain", "neutral")
-NATS = ("retain_kl_from_base", "forget_kl_from_uniform")
+NATS = ("retain_kl_from_base", "forget_kl_from_uniform", "forget_signal")
 COSTS: dict[str, r.Format] = {"flops": r.large, "tokens": r.large, "wall_s": r.seconds}
 
 
@@ -64,6 +64,7 @@ def models_table(results: Results) -> Table:
     columns = [("seeds", "n")]
     columns += [(name.replace("_", "-"), r.describe_metric(results, name)) for name in ACCURACIES]
     columns += [("retain KL from base", "nats per token"), ("forget KL from uniform", "nats per token")]
+    columns += [("forget signal", "right token above the mean one, nats")]
     columns += [("distil gap", "teacher - student, retain validation; stop rule met"), ("FLOPs", "own and teacher's")]
     columns += [("tokens", "own and teacher's"), ("training time", "own and teacher's")]
     tested = {row["inputs"].get("model"): row["id"] for row in results.get("stages", []) if row["kind"] == "evaluate"}
@@ -85,8 +86,9 @@ def _gap_cell(results: Results, rows: list[r.Row]) -> Cell:
     shown = cell(r.estimate(distil["gap"] for distil in distils), r.form_of(results, "retain"))
     if not distils:
         return shown
-    met = sum(bool(distil["stopped_by_rule"]) for distil in distils)
-    return Cell(shown.text, shown.value, f"{shown.spread} met {met}/{len(distils)}".strip())
+    ruled = [distil["stopped_by_rule"] for distil in distils if distil["stopped_by_rule"] is not None]
+    met = f"met {sum(ruled)}/{len(ruled)}" if ruled else "fixed steps"
+    return Cell(shown.text, shown.value, f"{shown.spread} {met}".strip())
 
 
 def _model_links(rows: list[r.Row], tested: dict[str | None, str]) -> list[list[Link]]:
@@ -128,7 +130,7 @@ def _score_cells(results: Results, score: r.Row) -> list[Cell]:
 
 
 def _deciding(results: Results, attack: str, model: str, budget: int) -> list[Link]:
-    return _curve_links([r.worst_curve(of, budget) for of in r.curves_of(results, attack, model).values()])
+    return _curve_links([r.worst_curve(results, of, budget) for of in r.curves_of(results, attack, model).values()])
 
 
 def _curve_links(curves: list[r.Row]) -> list[Link]:
@@ -143,15 +145,16 @@ def curves_table(results: Results) -> Table:
         key = (curve["model"], curve["attack"], skill, r.variant_label(curve["variant"]))
         groups.setdefault(key, []).append(curve)
     lines = [Line(" · ".join(key), _curve_cells(results, key[2], of), [_curve_links(of)]) for key, of in groups.items()]
-    columns = [("seeds", "n"), ("before", "the skill's metric"), ("highest", "at any step")]
+    columns = [("seeds", "n"), ("before", "the skill's metric"), ("best", "at any step")]
     return Table("A row per model, attack, skill and variant", "curve", columns, lines, ("record, by seed",))
 
 
 def _curve_cells(results: Results, skill: str, curves: list[r.Row]) -> list[Cell]:
     form = r.form_of(results, skill)
     before = r.estimate(curve["points"][0][skill] for curve in curves)
-    highest = r.estimate(max(point[skill] for point in curve["points"]) for curve in curves)
-    return [Cell(str(len(curves)), len(curves)), cell(before, form), cell(highest, form)]
+    last = max(point["step"] for curve in curves for point in curve["points"])
+    best = r.estimate(r.worst_point(results, [curve], last, skill)[skill] for curve in curves)
+    return [Cell(str(len(curves)), len(curves)), cell(before, form), cell(best, form)]
 
 
 LEDGER_COLUMNS = [

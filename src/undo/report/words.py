@@ -26,7 +26,7 @@ def answer(results: Results) -> str:
     spread = "one seed, no interval" if seeds == 1 else f"mean and 95{r.PERCENT} interval over {seeds} seeds"
     return (
         f"Every model was attacked with {count} variant{'s' * (count > 1)} of “{attack}” for up to "
-        f"{r.budgets(results, attack)[-1]:,} steps. Recovery is the highest forget score that any variant reached "
+        f"{r.budgets(results, attack)[-1]:,} steps. Recovery is the best forget score that any variant reached "
         f"({r.describe_metric(results, 'forget')}; {spread}). {_verdict(results, scores)}"
     )
 
@@ -156,7 +156,7 @@ def _weak_suppression(results: Results) -> list[str]:
 
 
 def _missed_rule(results: Results) -> list[str]:
-    distilled = [row for row in results["models"] if row.get("distil")]
+    distilled = [row for row in results["models"] if (row.get("distil") or {}).get("stopped_by_rule") is not None]
     missed = [row for row in distilled if not row["distil"]["stopped_by_rule"]]
     if not missed:
         return []

@@ -25,13 +25,7 @@ def load_recipe(source: str | Path, overrides: tuple[str, ...] | list[str] = ())
 
     Raises UserError with one line that says what is wrong, where, and what to do.
     """
-    text, where = _read(source)
-    try:
-        node, content = yaml.compose(text), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}{_yaml_problem(error, text)}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
+    where, node, content = _content(source, ())
     overridden = [_apply(content, override) for override in overrides]
     try:
         return Recipe.model_validate(content)
@@ -41,12 +35,49 @@ def load_recipe(source: str | Path, overrides: tuple[str, ...] | list[str] = ())
 
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+    whole = Recipe.model_json_schema()
+    about = "A recipe by name or path whose settings hold where this one says nothing; a null takes a setting away."
+    over = dict.fromkeys(whole["properties"], True) | {"extends": {"type": "string", "description": about}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$defs": whole.pop("$defs"),
+        "if": {"required": ["extends"]},
+        "then": {"required": ["name", "summary"], "properties": over, "additionalProperties": False},
+        "else": whole,
+    }
 
 
 def schema_text() -> str:
     """The schema as it is shipped beside the recipes."""
     return json.dumps(recipe_schema(), indent=1) + "\n"
+
+
+def _content(source: str | Path, extending: tuple[str, ...]) -> tuple[str, yaml.Node | None, dict[str, Any]]:
+    """(where it stands, its nodes, its settings on top of those of the recipe that it extends)."""
+    text, where = _read(source)
+    try:
+        node, content = yaml.compose(text), yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}{_yaml_problem(error, text)}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
+    if (parent := content.pop("extends", None)) is not None:
+        if str(parent) in extending:
+            raise UserError(f"{where}: the recipes {' and '.join(extending)} extend each other")
+        content = _merged(_content(parent, (*extending, str(parent)))[2], content)
+    return where, node, content
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Mappings are merged key by key, everything else is replaced, and a null takes a key away."""
+    both = dict(under)
+    for key, value in over.items():
+        if value is None and key in under:
+            del both[key]
+        else:
+            old = both.get(key)
+            both[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _read(source: str | Path) -> tuple[str, str]:

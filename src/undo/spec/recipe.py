@@ -8,7 +8,10 @@ from pydantic_core import PydanticCustomError
 from undo.spec.base import Plugin, Spec, nearest
 from undo.spec.registry import PluginOf
 
+Stream = Literal["mixed", "retain"]
 StudentInit = Literal["fresh", "base_init", "noised", "teacher"]
+UNSUPPRESSED = ("base", "oracle")
+"""Models that students may learn from although nothing was suppressed in them."""
 Skill = Literal["forget", "neutral"]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -81,11 +84,24 @@ class Suppress(Spec):
 
     method: Annotated[SerializeAsAny[Plugin], PluginOf("methods")]
     """A method by name, or with its knobs."""
+    start: Literal["base", "initial"] = "base"
+    """What the method trains: the base, or its untrained weights (methods that localise while they train)."""
     steps: int = Field(ge=1)
     """Steps of suppression."""
     batch_rows: int = Field(16, ge=1)
     """Retain rows per step, and as many forget rows."""
+    label_share: float = Field(1.0, gt=0, le=1)
+    """Share of the training rows of each domain that is labelled; the method sees no others (claim C6)."""
+    label_precision: float = Field(1.0, gt=0, le=1)
+    """Share of the rows labelled forget that are; the others are retain rows with a wrong label."""
     optim: Optim
+
+    @model_validator(mode="after")
+    def _micro_batches_fit_method(self) -> "Suppress":
+        if self.optim.micro_batches > 1 and not self.method.sums_over_parts:  # type: ignore[attr-defined]
+            name = self.method.name
+            raise ValueError(f"method '{name}' needs all rows of a step at once; leave optim.micro_batches at 1")
+        return self
 
 
 class Stop(Spec):
@@ -105,9 +121,17 @@ class Student(Spec):
     init: StudentInit
     """Where its weights start: fresh (own seed), base_init (the base's own start), noised, or the teacher itself."""
     teachers: tuple[str, ...] = Field(min_length=1)
-    """Names under `suppress`."""
+    """Names under `suppress`; as controls also `base` (nothing suppressed) and `oracle`."""
+    stream: Stream | None = None
+    """Rows to distil on, where they are not the study's."""
+    steps: int | None = Field(None, ge=1)
+    """Exactly so many steps in place of the stop rule."""
+    filter_share: float | None = Field(None, gt=0, lt=1)
+    """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels."""
     noise_alpha: tuple[float, ...] = ()
     """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
+    noise_from: Literal["teacher", "base"] = "teacher"
+    """Whose weights are noised; the base's with alpha 0 show whether matching an oracle is enough (claim C1)."""
     noise_beta: float = Field(0.1, ge=0)
     """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
     noise_rule: Literal["initial", "paper", "reinit"] = "initial"
@@ -135,9 +159,9 @@ class TeacherCache(Spec):
 class Distil(Spec):
     """Distillation: forward KL from teacher to student on unlabelled rows until the stop rule holds."""
 
-    students: tuple[Student, ...]
+    students: tuple[Student, ...] = ()
     """The students to make."""
-    stream: Literal["mixed", "retain"] = "mixed"
+    stream: Stream = "mixed"
     """Rows to distil on: retain and forget half and half (paper), or retain alone."""
     batch_rows: int = Field(32, ge=2, multiple_of=2)
     """Rows per step."""
@@ -179,8 +203,8 @@ class Recipe(Spec):
     suppress: dict[str, Suppress] = Field(min_length=1)
     """Teachers by name."""
     distil: Distil
-    attacks: dict[str, Attack] = Field(min_length=1)
-    """Attacks by name; every one is run against base, oracle, teachers and students."""
+    attacks: dict[str, Attack] = {}
+    """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
 
@@ -188,11 +212,19 @@ class Recipe(Spec):
     def _references_exist(self) -> "Recipe":
         for index, student in enumerate(self.distil.students):
             for teacher in student.teachers:
-                if teacher not in self.suppress:
-                    hint = f"no teacher '{teacher}' under suppress; {nearest(teacher, list(self.suppress))}"
+                known = [*self.suppress, *UNSUPPRESSED]
+                if teacher not in known:
+                    hint = f"no teacher '{teacher}' under suppress; {nearest(teacher, known)}"
                     context = {"hint": hint, "key": f"distil.students.{index}.teachers"}
                     raise PydanticCustomError("reference", "{hint}", context)
         return self
+
+    @field_validator("suppress")
+    @classmethod
+    def _teachers_have_names_of_their_own(cls, suppress: dict[str, Suppress]) -> dict[str, Suppress]:
+        if taken := [name for name in suppress if name in UNSUPPRESSED]:
+            raise ValueError(f"'{taken[0]}' names a model that is not suppressed; give the teacher another name")
+        return suppress
 
     @field_validator("seeds")
     @classmethod

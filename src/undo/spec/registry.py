@@ -3,9 +3,10 @@
 import importlib
 import inspect
 import pkgutil
+from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -62,8 +63,11 @@ def _resolve(kind: str, data: Any) -> Any:
 class PluginOf:
     """Marks a recipe field that holds a plug-in of a kind: `Annotated[SerializeAsAny[Plugin], PluginOf("methods")]`.
 
-    The field takes a name, or `{name: ..., knob: ...}`; editors are told one alternative per registered name.
+    The field takes a name, or `{name: ..., knob: ...}`; editors are told one alternative per registered name. Inside a
+    plug-in of the same kind (a method around a method) they are told the names alone: the alternatives have no end.
     """
+
+    _open: ClassVar[set[str]] = set()  # kinds whose alternatives are being written
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -73,8 +77,32 @@ class PluginOf:
 
     def __get_pydantic_json_schema__(self, _: core_schema.CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
         options: list[JsonSchemaValue] = [{"enum": names(self.kind)}]
+        if _INSIDE.get():  # a plug-in that wraps others of its kind: their knobs are checked when the recipe is read
+            return {"anyOf": [*options, {"type": "object", "required": ["name"]}]}
         for name in names(self.kind):
-            schema = load(self.kind, name).model_json_schema()
+            schema = _schema_of(self.kind, name)
             schema["properties"]["name"] = {"const": name}
             options.append(schema)
         return {"anyOf": options}
+
+
+_INSIDE = ContextVar("inside the schema of a plug-in", default=False)
+
+
+def _schema_of(kind: str, name: str) -> JsonSchemaValue:
+    """A plug-in's JSON schema with the groups it refers to in place of the references."""
+    outside = _INSIDE.set(True)
+    try:
+        schema = load(kind, name).model_json_schema()
+    finally:
+        _INSIDE.reset(outside)
+    return _inlined(schema, schema.pop("$defs", {}))
+
+
+def _inlined(part: Any, groups: dict[str, Any]) -> Any:
+    if isinstance(part, list):
+        return [_inlined(each, groups) for each in part]
+    if not isinstance(part, dict):
+        return part
+    own = {key: _inlined(value, groups) for key, value in part.items() if key != "$ref"}
+    return {**_inlined(groups[part["$ref"].rsplit("/", 1)[1]], groups), **own} if "$ref" in part else own

@@ -9,10 +9,11 @@ from undo import data, methods, models, objectives, train
 from undo.spec.keys import derive_seed
 from undo.spec.recipe import Optim, Stop
 from undo.stages import Context, Outcome
-from undo.stages.evaluate import scorer
-from undo.stages.pretrain import initial_model
+from undo.stages.evaluate import evaluation_of, scorer
+from undo.stages.pretrain import initial_model, next_token_loss
+from undo.stages.teach import forward_flops
 
-VERSION = 2
+VERSION = 3
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -20,31 +21,57 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     corpus = data.open_corpus(context.inputs["data"])
     stop, validate = Stop(**settings["stop"]), scorer(settings["evaluation"], corpus, "valid", ["retain"])
     teacher = models.freeze(models.load_model(context.inputs["model"]))
-    goal = validate(teacher)["retain"]
-    student = starting_student(settings, corpus, teacher)
-    seed = derive_seed(settings["seed"], "distil")
+    goal, gap = validate(teacher)["retain"], evaluation_of(settings["evaluation"]).gap
+    steps, ruled = settings["steps"] or stop.max_steps, settings["steps"] is None
+    objective, batch_at = lesson(settings, corpus, teacher, context.inputs.get("outputs"))
+    student = starting_student(settings, corpus, teacher, context.inputs.get("base"))
     job = train.FitJob(
-        objective=distillation_loss(settings, teacher, context.inputs.get("outputs")),
-        batch_at=data.domain_batches(corpus, settings["domains"], "train", settings["batch_rows"], seed),
+        objective=objective,
+        batch_at=batch_at,
         optim=Optim(**settings["optim"]),
-        steps=stop.max_steps,
+        steps=steps,
         evaluate=validate,
-        eval_steps={*range(stop.check_every, stop.max_steps, stop.check_every), stop.max_steps},
-        should_stop=lambda scores: goal - scores["retain"] <= stop.max_gap,
+        eval_steps={*range(stop.check_every, steps, stop.check_every), steps},
+        should_stop=lambda scores: ruled and gap(goal, scores["retain"]) <= stop.max_gap,
     )
     state = context.fit(student, job)
+    if settings["filter_share"] is not None:
+        state.ledger.forward_flops += judging_flops(corpus, settings["domains"], teacher)
     models.save_model(student, corpus.tokenizer, context.folder / "model")
     evals = {
         "teacher_retain": goal,
-        "gap": goal - state.evals[-1]["retain"],
-        "stopped_by_rule": state.stopped,
+        "gap": gap(goal, state.evals[-1]["retain"]),
+        "stopped_by_rule": state.stopped if ruled else None,
         "steps": state.step,
         "checks": state.evals,
+        "losses": [[row["step"], row["loss"]] for row in state.metrics],
     }
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)
 
 
-def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any) -> Any:
+def lesson(settings: dict[str, Any], corpus: Any, teacher: Any, outputs: Path | None) -> tuple[Any, Any]:
+    """What a student minimises, and on which batches: its teacher's distributions, or the text that one lets pass."""
+    seed, batch_rows, domains = derive_seed(settings["seed"], "distil"), settings["batch_rows"], settings["domains"]
+    if settings["filter_share"] is None:
+        batch_at = data.domain_batches(corpus, domains, "train", batch_rows, seed)
+        return distillation_loss(settings, teacher, outputs), batch_at
+
+    def loss_of(rows: Any) -> Any:
+        rows = rows.to(teacher.device)
+        losses_BT = objectives.token_losses(_predict(teacher, rows), rows.targets)
+        return losses_BT.sum(-1) / (rows.targets != objectives.IGNORE).sum(-1).clamp(min=1)
+
+    share = settings["filter_share"]
+    return next_token_loss, data.filtered_batches(corpus, domains, loss_of, share, batch_rows, seed)
+
+
+def judging_flops(corpus: Any, domains: list[str], teacher: Any) -> int:
+    """Counted FLOPs of the teacher reading the whole stream once."""
+    rows = sum(len(corpus.rows(domain, "train")) for domain in domains)
+    return rows * forward_flops(teacher, data.first_rows(corpus, "retain", "train", 1).to(teacher.device))
+
+
+def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any, base: Path | None = None) -> Any:
     """The student before its first step (PROTOCOL section 3, student initialisation)."""
     seed = settings["seed"]
     match settings["init"]:
@@ -59,7 +86,7 @@ def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any) -> Any
                 derive_seed(seed, "noise"),
                 settings["noise_rule"],
             )
-            return models.perturb(teacher, *noise)
+            return models.perturb(models.load_model(base) if base else teacher, *noise)
         case "teacher":
             return models.perturb(teacher, 0.0, 0.0, seed)
         case other:

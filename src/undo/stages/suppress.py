@@ -9,28 +9,38 @@ from undo.spec.keys import derive_seed
 from undo.spec.recipe import Optim
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
+from undo.stages.pretrain import initial_model
 
-VERSION = 2
+VERSION = 3
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
     """Minimises the method's loss and writes the teacher."""
     corpus, seed = data.open_corpus(context.inputs["data"]), derive_seed(settings["seed"], "suppress")
     method: Any = load("methods", settings["method"]["name"]).model_validate(settings["method"])
-    base = models.load_model(context.inputs["model"])
-    teacher = models.load_model(context.inputs["model"])
+    base, teacher = (_start(settings, context, corpus) for _ in range(2))
     memo = methods.Memo(models.freeze(base) if method.needs_reference else None, seed)
     job = train.FitJob(
         objective=lambda model, batch: method.loss(model, batch, memo),
-        batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 2 * settings["batch_rows"], seed),
+        batch_at=data.labelled_batches(
+            corpus, settings["batch_rows"], seed, settings["label_share"], settings["label_precision"]
+        ),
         optim=Optim(**settings["optim"]),
         steps=settings["steps"],
         trainable=method.trainable(teacher),
     )
     state = context.fit(teacher, job)
+    method.finish(teacher)
     check_moved(base, teacher, method.trainable(teacher))
     models.save_model(teacher, corpus.tokenizer, context.folder / "model")
     return Outcome(metrics=state.metrics, ledger=state.ledger)
+
+
+def _start(settings: dict[str, Any], context: Context, corpus: Any) -> Any:
+    """What the method trains, and what it may remember as its reference."""
+    if settings["start"] == "initial":
+        return initial_model(settings["model"], corpus, settings["seed"])
+    return models.load_model(context.inputs["model"])
 
 
 def check_moved(before: Any, after: Any, allowed: set[str]) -> None:

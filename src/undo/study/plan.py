@@ -11,6 +11,7 @@ from undo.spec.keys import content_key
 from undo.spec.recipe import Recipe, Student
 from undo.spec.registry import load
 
+DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
 KINDS = ("data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
 
 
@@ -107,15 +108,15 @@ class _Replication:
     def build(self) -> None:
         """Every model of the seed."""
         base = self._pretrained("base", ["retain", "forget"], self.recipe.pretrain.base_steps)
-        self._test(base, base)
-        self._test(self._pretrained("oracle", ["retain"], self.recipe.pretrain.oracle_steps), base)
-        teachers = {name: self._teacher(name, base) for name in self.recipe.suppress}
-        for teacher in teachers.values():
-            self._test(teacher, base)
+        oracle = self._pretrained("oracle", ["retain"], self.recipe.pretrain.oracle_steps)
+        teachers = {"base": base, "oracle": oracle}
+        teachers |= {name: self._teacher(name, base) for name in self.recipe.suppress}
+        for model in teachers.values():
+            self._test(model, base)
         for student in self.recipe.distil.students:
             for name in student.teachers:
                 for alpha in student.noise_alpha or (None,):
-                    self._test(self._student(student, teachers[name], alpha), base)
+                    self._test(self._student(student, teachers[name], alpha, base), base)
 
     def _pretrained(self, role: str, domains: list[str], steps: int) -> ModelNode:
         pretrain = self.recipe.pretrain
@@ -132,50 +133,54 @@ class _Replication:
 
     def _teacher(self, name: str, base: ModelNode) -> ModelNode:
         suppress = self.recipe.suppress[name]
-        settings = {**suppress.model_dump(mode="json"), "seed": self.seed}
+        settings = {**suppress.model_dump(mode="json"), "seed": self.seed, "model": self.shape}
         flops = suppress.steps * 2 * suppress.batch_rows * self._row_flops(3)
         stage = self._add("suppress", name, settings, {"model": base.stage}, suppress.steps, flops)
         return ModelNode(name, "teacher", self.seed, stage, method=suppress.method.name)  # type: ignore[attr-defined]
 
-    def _student(self, student: Student, teacher: ModelNode, alpha: float | None) -> ModelNode:
+    def _student(self, student: Student, teacher: ModelNode, alpha: float | None, base: ModelNode) -> ModelNode:
         distil = self.recipe.distil
         settings = {
             "model": self.shape,
             "evaluation": self.evaluation,
             "seed": self.seed,
-            "init": student.init,
-            "domains": self._stream(),
+            "domains": DOMAINS_OF[student.stream or distil.stream],
+            **student.model_dump(mode="json", exclude={"teachers", "stream", "noise_alpha"}),
+            "noise_alpha": alpha,
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
         }
-        beta = None
-        if alpha is not None:
-            beta = student.noise_beta
-            settings |= {"noise_alpha": alpha, "noise_beta": beta, "noise_rule": student.noise_rule}
-        name = _student_name(student, teacher.id, alpha)
-        inputs, steps, passes = {"model": teacher.stage}, distil.stop.max_steps, 4
-        if distil.teacher_cache:
-            inputs["outputs"], passes = self._taught(teacher), 3
+        name, steps = student_name(student, teacher.id, alpha), student.steps or distil.stop.max_steps
+        inputs, passes = self._learnt_from(student, teacher, base, settings["domains"])
         flops = steps * distil.batch_rows * self._row_flops(passes)
-        stage = self._add("distil", name, settings, inputs, steps, flops)
         return ModelNode(
             name,
             "student",
             self.seed,
-            stage,
+            self._add("distil", name, settings, inputs, steps, flops),
             method=teacher.method,
             teacher=teacher.id,
             student_init=student.init,
             noise_alpha=alpha,
-            noise_beta=beta,
+            noise_beta=None if alpha is None else student.noise_beta,
         )
 
-    def _taught(self, teacher: ModelNode) -> str:
-        """The stage of the teacher's cached outputs, shared by its students."""
-        settings = {"domains": self._stream(), "top_k": self.recipe.distil.teacher_cache.top_k}  # type: ignore[union-attr]
-        return self._add("teach", f"outputs of {teacher.id}", settings, {"model": teacher.stage})
+    def _learnt_from(
+        self, student: Student, teacher: ModelNode, base: ModelNode, domains: list[str]
+    ) -> tuple[dict[str, str], int]:
+        """The inputs of a student, and how many passes of one model a step costs."""
+        inputs, passes = {"model": teacher.stage}, 4
+        if student.noise_from == "base":
+            inputs["base"] = base.stage
+        if student.filter_share is not None:
+            passes = 3
+        elif self.recipe.distil.teacher_cache:
+            inputs["outputs"], passes = self._taught(teacher, domains), 3
+        return inputs, passes
 
-    def _stream(self) -> list[str]:
-        return ["retain", "forget"] if self.recipe.distil.stream == "mixed" else ["retain"]
+    def _taught(self, teacher: ModelNode, domains: list[str]) -> str:
+        """The stage of the teacher's cached outputs, shared by its students."""
+        settings = {"domains": domains, "top_k": self.recipe.distil.teacher_cache.top_k}  # type: ignore[union-attr]
+        return self._add("teach", f"outputs of {teacher.id}", settings, {"model": teacher.stage})
 
     def _test(self, model: ModelNode, base: ModelNode) -> None:
         inputs = {"model": model.stage, "base": base.stage}
@@ -220,11 +225,19 @@ class _Replication:
         return passes * tokens * (2 * weights + 4 * model.layers * tokens * model.width)
 
 
-def _student_name(student: Student, teacher: str, alpha: float | None) -> str:
+def student_name(student: Student, teacher: str, alpha: float | None) -> str:
     """`fresh-maxent`, `undo-0.5-maxent`; settings that differ from the usual ones are named too."""
-    if alpha is None:
-        return f"{student.init}-{teacher}"
-    usual = Student.model_fields
-    rule = "" if student.noise_rule == usual["noise_rule"].default else f"-{student.noise_rule}"
-    beta = "" if student.noise_beta == usual["noise_beta"].default else f"-beta{student.noise_beta:g}"
-    return f"undo-{alpha:g}{beta}{rule}-{teacher}"
+    parts = [student.init if alpha is None else f"undo-{alpha:g}"]
+    written = {
+        "noise_beta": "beta{:g}",
+        "noise_rule": "{}",
+        "noise_from": "from-{}",
+        "stream": "{}-stream",
+        "filter_share": "filter{:g}",
+        "steps": "steps{}",
+    }
+    for field_name, form in written.items():
+        value = getattr(student, field_name)
+        if value != Student.model_fields[field_name].default:
+            parts.append(form.format(value))
+    return "-".join([*parts, teacher])

@@ -10,6 +10,8 @@ from undo.study.artifacts import Store
 from undo.study.plan import ModelNode, Plan
 from undo.study.scores import score_rows
 
+DISTIL = ("teacher_retain", "gap", "stopped_by_rule", "steps", "losses")
+
 
 def results_schema() -> dict[str, Any]:
     """The project's own copy of the contract."""
@@ -29,7 +31,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
         "metrics": metrics,
         "models": models,
         "curves": curves,
-        "scores": score_rows(models, curves, metrics["forget"]["n_items"]),
+        "scores": score_rows(models, curves, metrics["forget"]),
         "stages": [_stage_row(plan, store, id) for id in plan.stages if store.done(id)],
         "totals": _totals(plan, store),
         "failures": [{"stage": id, "label": plan.stages[id].label, "message": text} for id, text in failures.items()],
@@ -37,15 +39,20 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
 
 
 def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]:
-    evaluation = load("evals", load("datasets", plan.recipe.data.dataset.name).evaluation)  # type: ignore[attr-defined]
-    counts = store.read(nodes[0].evaluation, "evals.json") if nodes else {}
+    evaluation: Any = load("evals", load("datasets", plan.recipe.data.dataset.name).evaluation)  # type: ignore[attr-defined]
+    evals = [store.read(node.evaluation, "evals.json") for node in nodes]
 
     def metric(domain: str, split: str) -> dict[str, Any]:
+        count = evals[0][f"{split}_items"].get(domain, 0) if evals else 0
+        errors = [found[f"{split}_standard_errors"].get(domain, 0.0) for found in evals]
+        if evaluation.unit == "fraction" and count:
+            errors.append(0.5 / count**0.5)  # a share's largest one: models near 0 and 1 move after the attack
         return {
-            "name": f"{evaluation.metric}, {domain} {split}",  # type: ignore[attr-defined]
-            "higher_is_better": evaluation.higher_is_better,  # type: ignore[attr-defined]
-            "unit": evaluation.unit,  # type: ignore[attr-defined]
-            "n_items": counts.get(f"{split}_items", {}).get(domain, 0),
+            "name": f"{evaluation.metric}, {domain} {split}",
+            "higher_is_better": evaluation.higher_is_better,
+            "unit": evaluation.unit,
+            "n_items": count,
+            "standard_error": max(errors, default=0.0),
         }
 
     tested = {domain: metric(domain, "test") for domain in ("forget", "retain", "neutral")}
@@ -56,8 +63,8 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     evals = store.read(node.evaluation, "evals.json")
     paid = [_ledger(store, node.stage)]
     if node.role == "student":  # its teacher, and that one's outputs where they were computed apart
-        inputs = plan.stages[node.stage].inputs
-        paid += [_ledger(store, inputs[role]) for role in ("model", "outputs") if role in inputs]
+        made_from = [plan.stages[id] for id in plan.stages[node.stage].inputs.values()]
+        paid += [_ledger(store, stage.id) for stage in made_from if stage.kind in ("suppress", "teach")]
     test, heldout = evals["test"], evals["heldout"]
     row = {
         "id": node.id,
@@ -70,18 +77,21 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
         "seed": node.seed,
         "retain": test["retain"],
         "forget": test["forget"],
-        "neutral": test["neutral"],
+        "neutral": test.get("neutral"),
+        "valid_retain": evals["valid"]["retain"],
+        "valid_forget": evals["valid"]["forget"],
         "heldout_retain": heldout.get("retain"),
         "heldout_forget": heldout.get("forget"),
         "groups": {name: value for name, value in test.items() if "/" in name},
         "retain_kl_from_base": evals["retain_kl_from_base"],
         "forget_kl_from_uniform": evals["forget_kl_from_uniform"],
+        "forget_signal": evals["forget_signal"],
         "artifact": f"artifacts/{node.stage}",
     }
     row |= {name: sum(ledger[name] for ledger in paid) for name in ("flops", "tokens", "forget_tokens", "wall_s")}
     if node.role == "student":
         own = store.read(node.stage, "evals.json")
-        row["distil"] = {name: own[name] for name in ("teacher_retain", "gap", "stopped_by_rule", "steps")}
+        row["distil"] = {name: own[name] for name in DISTIL}
     return row
 
 

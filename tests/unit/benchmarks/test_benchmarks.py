@@ -26,7 +26,7 @@ def test_a_ratio_is_the_median_of_the_rounds_and_above_one_where_ours_is_faster(
 
 
 def test_peers_and_ours_compute_the_same_gradients():
-    ours, dense = (distil.loss_job(loss, 8, 4_096)() for loss in peers.installed(True)["forward KL"].values())
+    ours, dense = (distil.loss_job(loss, 8, 4_096, 64)() for loss in peers.installed(True)["forward KL"].values())
     for one, other in zip(ours, dense, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -35,7 +35,9 @@ def test_peers_and_ours_compute_the_same_gradients():
 @pytest.mark.parametrize("divergence", ["forward KL", "JSD"])
 def test_installed_peers_compute_the_same_gradients(divergence, monkeypatch):
     monkeypatch.setattr(peers, "find_spec", find_spec)
-    gradients = {name: distil.loss_job(loss, 8, 4_096)() for name, loss in peers.installed(True)[divergence].items()}
+    gradients = {
+        name: distil.loss_job(loss, 8, 4_096, 64)() for name, loss in peers.installed(True)[divergence].items()
+    }
     for name, theirs in gradients.items():
         for one, other in zip(gradients["ours"], theirs, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=name)

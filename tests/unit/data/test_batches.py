@@ -141,3 +141,32 @@ def test_a_step_is_never_cut_into_parts_without_rows():
     assert [len(part.all().ids) for part in parts] == [2, 2, 1]
     none = token_batch(numbered(0), PAD)
     assert len(Batch(none, forget).parts(8)) == 3
+
+
+@pytest.mark.parametrize(("share", "precision"), [(1.0, 1.0), (0.5, 1.0), (0.5, 0.6), (0.01, 0.5)])
+def test_labelled_batches_hold_the_labelled_share_and_the_wrong_labels(corpus, share, precision):
+    rows = {domain: len(corpus.rows(domain, "train")) for domain in ("retain", "forget")}
+    labelled = max(1, round(share * rows["forget"]))
+    batches = data.labelled_batches(corpus, 4, 1, share, precision)
+    seen = {"retain": set(), "forget": set()}
+    for step in range(-(-rows["retain"] // 4) + 1):
+        for domain, part in zip(seen, batches(step), strict=True):
+            seen[domain] |= {tuple(row) for row in part.ids.tolist()}
+    of = {domain: {tuple(row) for row in corpus.rows(domain, "train").tolist()} for domain in seen}
+    assert len(seen["retain"]) <= max(1, round(share * rows["retain"])) and seen["retain"] <= of["retain"]
+    assert seen["forget"] - of["retain"] <= of["forget"]
+    assert len(seen["forget"] & of["retain"]) == labelled - max(1, round(precision * labelled))
+
+
+def test_filtered_batches_hold_the_rows_of_lowest_loss_whatever_their_domain(corpus):
+    """A judge that finds forget rows unlikely keeps retain rows alone."""
+    forget = {tuple(row) for row in corpus.rows("forget", "train").tolist()}
+
+    def loss_of(rows):
+        return torch.tensor([float(tuple(row) in forget) for row in rows.ids.tolist()])
+
+    count = len(corpus.rows("retain", "train"))
+    share = count / (count + len(forget))
+    batches = data.filtered_batches(corpus, ["retain", "forget"], loss_of, share, 4, seed=1)
+    seen = {tuple(row) for step in range(-(-count // 4)) for row in batches(step).all().ids.tolist()}
+    assert seen == {tuple(row) for row in corpus.rows("retain", "train").tolist()}

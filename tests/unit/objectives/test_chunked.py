@@ -16,6 +16,7 @@ from undo.objectives import (
     TopTokens,
     chunked,
     cross_entropy,
+    demoted_kl,
     forward_kl,
     greedy,
     jensen_shannon,
@@ -69,6 +70,14 @@ def dense_top_kl(k: int):
     return loss
 
 
+def dense_demoted_kl(strength: float):
+    def loss(p_log, q_log, targets):
+        demoted = q_log - strength * F.one_hot(targets.clamp(min=0), q_log.shape[-1])
+        return kl(F.log_softmax(demoted, -1), p_log)
+
+    return loss
+
+
 def dense_jsd(share: float):
     def loss(p_log, q_log, _targets):
         mixed = (share * q_log.exp() + (1 - share) * p_log.exp()).log()
@@ -93,6 +102,7 @@ LOSSES = {
         lambda p_log, q_log, targets: kl(torch.full_like(p_log, -math.log(p_log.shape[-1])), p_log),
     ),
     "forward_kl": (forward_kl, lambda p_log, q_log, targets: kl(q_log, p_log)),
+    "demoted_kl": (lambda *models: demoted_kl(*models, 3.0), dense_demoted_kl(3.0)),
     **{f"top_{k}": (top_kl(k), dense_top_kl(k)) for k in (1, 4, VOCABULARY)},
     **{f"jsd_{share}": (jsd(share), dense_jsd(share)) for share in SHARES},
 }
@@ -153,6 +163,7 @@ def chunks(monkeypatch):
     """Sets the rows per chunk of logits and per block of a rule."""
 
     def set_rows(chunk: int, block: int) -> None:
+        monkeypatch.setattr(predictions, "CHUNK_ROWS", 1)
         monkeypatch.setitem(predictions.CHUNK_ENTRIES, "cpu", chunk * VOCABULARY)
         monkeypatch.setitem(chunked.BLOCK_ENTRIES, "cpu", block * VOCABULARY)
 
@@ -225,6 +236,7 @@ def test_the_size_of_the_chunks_does_not_matter(name, rows, tokens, chunk, block
     targets, found = masked("none", (rows, tokens)), []
     for chunk_rows, block_rows in ((chunk, block), (100, 100)):
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(predictions, "CHUNK_ROWS", 1)
             patch.setitem(predictions.CHUNK_ENTRIES, "cpu", chunk_rows * VOCABULARY)
             patch.setitem(chunked.BLOCK_ENTRIES, "cpu", block_rows * VOCABULARY)
             value = LOSSES[name][0](student, teacher, targets)

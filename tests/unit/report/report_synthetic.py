@@ -14,7 +14,13 @@ def make_results(seeds: tuple[int, ...] = (1, 2), methods: tuple[str, ...] = ("m
     models = [model for seed in seeds for model in _models(seed, methods)]
     curves = [_curve(model, skill, rate) for model in models for skill in ("forget", "neutral") for rate in RATES]
     metrics = {
-        name: {"name": f"exact match, {name}", "higher_is_better": True, "unit": "fraction", "n_items": items}
+        name: {
+            "name": f"exact match, {name}",
+            "higher_is_better": True,
+            "unit": "fraction",
+            "n_items": items,
+            "standard_error": 0.5 / items**0.5,
+        }
         for name, items in (("forget", 800), ("retain", 801), ("neutral", 802), ("heldout_forget", 80))
     }
     return {
@@ -30,7 +36,7 @@ def make_results(seeds: tuple[int, ...] = (1, 2), methods: tuple[str, ...] = ("m
         "metrics": metrics,
         "models": models,
         "curves": curves,
-        "scores": score_rows(models, curves, 800),
+        "scores": score_rows(models, curves, metrics["forget"]),
         "stages": [stage for model in models for stage in _stages(model)] + [_attack_stage(curve) for curve in curves],
         "totals": {"study_s": 640.0, "base_pretraining_s": 80.0, "study_over_base": 8.0},
         "failures": [],
@@ -64,11 +70,18 @@ def _model(id: str, role: str, seed: int, method: str | None = None, **values: A
         "id": id, "role": role, "seed": seed, "method": method, "teacher": None, "student_init": None,
         "noise_alpha": None, "noise_beta": None, "retain": 0.96 - drift, "forget": 0.01 + drift, "neutral": 0.02,
         "heldout_retain": 0.7, "heldout_forget": 0.1, "groups": {}, "retain_kl_from_base": 0.03 + drift,
-        "forget_kl_from_uniform": 0.2, "flops": 1e11, "tokens": 2_400_000, "forget_tokens": 0, "wall_s": 40.0 + seed,
+        "forget_kl_from_uniform": 0.2, "forget_signal": 0.4 + drift, "flops": 1e11,
+        "tokens": 2_400_000, "forget_tokens": 0, "wall_s": 40.0 + seed,
         "artifact": f"artifacts/{kind}-{id}-{seed}",
     }  # fmt: skip
     if role == "student":
-        row["distil"] = {"teacher_retain": 0.95, "gap": 0.031 + drift, "stopped_by_rule": seed == 1, "steps": 400}
+        row["distil"] = {
+            "teacher_retain": 0.95,
+            "gap": 0.031 + drift,
+            "stopped_by_rule": seed == 1,
+            "steps": 400,
+            "losses": [[1, 4.0], [200, 0.5 + drift], [400, 0.1 + drift]],
+        }
     return row | values
 
 
@@ -113,6 +126,42 @@ def _recipe(seeds: tuple[int, ...], methods: tuple[str, ...]) -> dict[str, Any]:
         "name": "synthetic",
         "summary": "Made-up numbers.",
         "seeds": list(seeds),
+        "data": {"dataset": {"name": "synthetic"}},
         "pretrain": {"base_steps": 2400, "oracle_steps": 1800},
         "suppress": {name: {"method": {"name": name}, "steps": 30} for name in methods},
     }
+
+
+def with_oracle_students(results: dict[str, Any]) -> dict[str, Any]:
+    """The same study with two students of the oracle: one that starts at the base and relearns fast, one fresh."""
+    seeds = results["recipe"]["seeds"]
+    started = {"student_init": "noised", "noise_alpha": 0.0, "noise_beta": 0.1, "speed": 6.0}
+    more = [
+        _model(id, "student", seed, None, teacher="oracle", **how)
+        for seed in seeds
+        for id, how in (
+            ("undo-0-from-base-oracle", started),
+            ("fresh-oracle", {"student_init": "fresh", "speed": 0.1}),
+        )
+    ]
+    models = [*results["models"], *more]
+    curves = [*results["curves"], *(_curve(model, "forget", rate) for model in more for rate in RATES)]
+    scores = score_rows(models, curves, results["metrics"]["forget"])
+    return {**results, "models": models, "curves": curves, "scores": scores}
+
+
+def as_losses(results: dict[str, Any]) -> dict[str, Any]:
+    """The same study measured in nats, where lower is better: 8 nats where the accuracy is 0, 3 where it is 1."""
+    names = ("forget", "retain", "neutral", "heldout_forget", "heldout_retain")
+
+    def lossy(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {name: 8 - 5 * row[name] for name in names if row.get(name) is not None}
+
+    metrics = {
+        name: metric | {"name": f"cross-entropy, {name}", "higher_is_better": False, "unit": "nats per token"}
+        for name, metric in results["metrics"].items()
+    }
+    models = [lossy(row) for row in results["models"]]
+    curves = [curve | {"points": [lossy(point) for point in curve["points"]]} for curve in results["curves"]]
+    scores = score_rows(models, curves, metrics["forget"])
+    return {**results, "metrics": metrics, "models": models, "curves": curves, "scores": scores}

@@ -80,7 +80,7 @@ def test_links_lead_nowhere_but_into_the_study(html):
 
 def test_numbers_of_the_models_are_those_of_results_json(html, results):
     fields = ("forget", "retain", "heldout_forget", "heldout_retain", "neutral")
-    fields += ("retain_kl_from_base", "forget_kl_from_uniform", "gap", "flops", "tokens", "wall_s")
+    fields += ("retain_kl_from_base", "forget_kl_from_uniform", "forget_signal", "gap", "flops", "tokens", "wall_s")
     rows = Page(html).rows("Models before any attack")
     assert list(rows) == list(dict.fromkeys(row["id"] for row in results["models"]))
     for id, (numbers, links) in rows.items():

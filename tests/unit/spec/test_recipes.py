@@ -82,7 +82,7 @@ def test_every_setting_says_what_it_means():
                 yield f"{path}.{name}"
 
     schema = recipe_schema()
-    found = [*undescribed(schema, "recipe")]
+    found = [*undescribed(schema["else"], "recipe")]
     for name, inner in schema["$defs"].items():
         found += undescribed(inner, name)
     assert found == []
@@ -286,3 +286,38 @@ def test_wrong_overrides_are_named(override, says):
 def test_an_error_of_the_file_is_not_blamed_on_an_override(edited):
     path, line = edited("base_steps: 60", "base_steps: 0")
     assert f"line {line}, key 'pretrain.base_steps'" in refusal(path, ["pretrain.oracle_steps=10"])
+
+
+def written(folder, text, name="mine.yaml"):
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_a_recipe_extends_another_key_by_key_and_a_null_takes_away(tmp_path):
+    text = (
+        "extends: quickstart\nname: mine\nsummary: s\npretrain: {base_steps: 7}\nattacks: {relearn: {skills: null}}\n"
+    )
+    mine, parent = load_recipe(written(tmp_path, text)), load_recipe("quickstart")
+    assert mine.pretrain.base_steps == 7 and mine.pretrain.oracle_steps == parent.pretrain.oracle_steps
+    assert mine.name == "mine" and mine.data == parent.data
+    less = (
+        "extends: arithmetic\nname: m\nsummary: s\nsuppress: {rmu: null, graddiff: null}\n"
+        "distil: {students: [{init: fresh, teachers: [maxent]}]}\n"
+    )
+    assert load_recipe(written(tmp_path, less)).suppress.keys() == {"maxent"}
+
+
+def test_extending_what_is_not_there_or_each_other_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="did you mean 'quickstart'"):
+        load_recipe(written(tmp_path, "extends: quickstrat\nname: m\nsummary: s\n"))
+    path = tmp_path / "loop.yaml"
+    path.write_text(f"extends: {path}\nname: m\nsummary: s\n")
+    with pytest.raises(UserError, match="extend each other"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["base", "oracle"])
+def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name):
+    teacher = f"suppress={{{name}: {{method: {{name: maxent}}, steps: 1, optim: {{learning_rate: 1}}}}}}"
+    with pytest.raises(UserError, match="give the teacher another name"):
+        load_recipe("quickstart", [teacher])

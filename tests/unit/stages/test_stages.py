@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
-from undo import models
+from undo import data, models
 from undo.stages import Context, distil, suppress
 from undo.stages.evaluate import scorer
-from undo.stages.pretrain import initial_model
+from undo.stages.pretrain import initial_model, next_token_loss
+from undo.stages.teach import forward_flops
 
 SHAPE = {"width": 16, "layers": 2, "heads": 2, "mlp_width": 32}
 EVALUATION = {"name": "exact_match"}
@@ -27,6 +28,8 @@ def settings(init: str, **others) -> dict:
         "seed": 1,
         "init": init,
         "domains": ["retain", "forget"],
+        "steps": None,
+        "filter_share": None,
         "jsd_teacher_share": None,
         "teacher_cache": None,
         "batch_rows": 4,
@@ -34,6 +37,18 @@ def settings(init: str, **others) -> dict:
         "stop": {"max_gap": 0.0, "check_every": 3, "max_steps": 4},
         **others,
     }
+
+
+SUPPRESS = {
+    "model": SHAPE,
+    "start": "base",
+    "steps": 2,
+    "batch_rows": 2,
+    "label_share": 1.0,
+    "label_precision": 1.0,
+    "optim": {"learning_rate": 1e-3},
+    "seed": 1,
+}
 
 
 def same(first, second) -> bool:
@@ -120,9 +135,45 @@ def test_what_moved_unasked_or_not_at_all_is_a_defect(tiny_model, trained_model)
 
 def test_suppression_writes_a_teacher_whose_other_parameters_are_the_bases(corpus_folder, trained_folder, tmp_path):
     rmu = {"name": "rmu", "layers": [1]}
-    chosen = {"method": rmu, "steps": 2, "batch_rows": 2, "optim": {"learning_rate": 1e-3}, "seed": 1}
+    chosen = SUPPRESS | {"method": rmu}
     suppress.run(chosen, context(tmp_path, corpus_folder, trained_folder))
     teacher, base = models.load_model(tmp_path / "model"), models.load_model(trained_folder)
     moved = {name for name, p in teacher.named_parameters() if not torch.equal(p, base.get_parameter(name))}
     assert moved == {"model.layers.1.mlp.down_proj.weight"}
     assert json.loads((tmp_path / "model/config.json").read_text())["pad_token_id"] is not None
+
+
+def test_a_method_may_start_at_the_bases_untrained_weights(corpus, corpus_folder, trained_folder, tmp_path):
+    chosen = SUPPRESS | {"method": {"name": "graddiff"}, "start": "initial", "optim": {"learning_rate": 1e-5}}
+    suppress.run(chosen, context(tmp_path, corpus_folder, trained_folder))
+    teacher, initial = models.load_model(tmp_path / "model"), initial_model(SHAPE, corpus, seed=1)
+    for name, parameter in teacher.named_parameters():
+        torch.testing.assert_close(parameter, initial.get_parameter(name), rtol=0, atol=1e-4)
+
+
+def test_exactly_so_many_steps_know_no_rule(corpus_folder, trained_folder, tmp_path):
+    """A student that is its teacher would stop at the first look."""
+    outcome = distil.run(settings("teacher", steps=7), context(tmp_path, corpus_folder, trained_folder))
+    assert outcome.evals["steps"] == 7 and outcome.evals["stopped_by_rule"] is None
+    assert [step for step, _ in outcome.evals["losses"]][-1] == 7
+
+
+def test_noise_from_the_base_starts_at_the_base(corpus, trained_model, tiny_model, tmp_path):
+    models.save_model(tiny_model, corpus.tokenizer, tmp_path / "base")
+    noise = {"noise_alpha": 0.0, "noise_beta": 0.1, "noise_rule": "initial"}
+    student = distil.starting_student(settings("noised", **noise), corpus, trained_model, tmp_path / "base")
+    assert same(student, tiny_model) and not same(student, trained_model)
+
+
+def test_a_filtered_student_is_trained_on_text_and_pays_for_the_judgement(
+    corpus, corpus_folder, trained_folder, tmp_path
+):
+    """Plain cross-entropy on rows that the teacher finds likely, and one forward pass of it over the whole stream."""
+    inputs = context(tmp_path, corpus_folder, trained_folder)
+    outcome = distil.run(settings("fresh", filter_share=0.5, steps=2), inputs)
+    teacher = models.load_model(trained_folder)
+    objective, batch_at = distil.lesson(settings("fresh", filter_share=0.5), corpus, teacher, None)
+    assert objective is next_token_loss and not len(batch_at(0).forget.ids)
+    rows = sum(len(corpus.rows(domain, "train")) for domain in ("retain", "forget"))
+    judged = rows * forward_flops(teacher, data.first_rows(corpus, "retain", "train", 1))
+    assert outcome.ledger.forward_flops > judged > 0

@@ -18,6 +18,8 @@ SETTINGS = {
     "seed": 1,
     "init": "fresh",
     "domains": DOMAINS,
+    "steps": None,
+    "filter_share": None,
     "batch_rows": 8,
     "jsd_teacher_share": None,
     "teacher_cache": None,

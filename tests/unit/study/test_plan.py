@@ -81,3 +81,40 @@ def test_inputs_come_before_what_needs_them():
     for id, stage in plan.stages.items():
         assert set(stage.inputs.values()) <= seen
         seen.add(id)
+
+
+STUDENT = "distil.students=[{{{}}}]"
+
+
+def student_labels(student: str) -> set[str]:
+    override = STUDENT.format(student)
+    return {label for label in ids(override) if label.startswith("distil")}
+
+
+@pytest.mark.parametrize(
+    ("student", "name"),
+    [
+        ("init: fresh, teachers: [base]", "fresh-base"),
+        ("init: fresh, teachers: [oracle], steps: 7", "fresh-steps7-oracle"),
+        ("init: noised, noise_alpha: [0], noise_from: base, teachers: [oracle]", "undo-0-from-base-oracle"),
+        ("init: fresh, teachers: [maxent], stream: retain", "fresh-retain-stream-maxent"),
+        ("init: fresh, teachers: [maxent], filter_share: 0.5", "fresh-filter0.5-maxent"),
+        ("init: noised, noise_alpha: [0.5], noise_beta: 0.2, teachers: [maxent]", "undo-0.5-beta0.2-maxent"),
+    ],
+)
+def test_controls_have_names_of_their_own(student, name):
+    assert student_labels(student) == {f"distil: {name} (seed 1)"}
+
+
+def test_the_base_is_an_input_only_where_its_weights_are_noised():
+    plan = make_plan(
+        load_recipe("smoke", [STUDENT.format("init: noised, noise_alpha: [0], noise_from: base, teachers: [oracle]")])
+    )
+    stages = {stage.label: stage for stage in plan.stages.values() if stage.kind in ("pretrain", "distil")}
+    inputs = stages["undo-0-from-base-oracle (seed 1)"].inputs
+    assert inputs["base"] == stages["base (seed 1)"].id and inputs["model"] == stages["oracle (seed 1)"].id
+
+
+def test_a_filtered_student_needs_no_outputs_of_its_teacher():
+    plan = make_plan(load_recipe("smoke", [STUDENT.format("init: fresh, teachers: [maxent], filter_share: 0.5")]))
+    assert not [stage for stage in plan.stages.values() if stage.kind == "teach"]

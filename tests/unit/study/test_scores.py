@@ -50,6 +50,10 @@ def study(seeds=(1, 2)):
     return models, curves
 
 
+def metric(n_items, higher_is_better=True):
+    return {"higher_is_better": higher_is_better, "standard_error": 0.5 / n_items**0.5}
+
+
 def row(rows, model, budget=10):
     return next(row for row in rows if row["model"] == model and row["budget"] == budget)
 
@@ -61,7 +65,7 @@ def test_the_worst_case_is_the_maximum_over_variants_and_earlier_steps():
 
 
 def test_relative_robustness_compute_and_specific_recovery():
-    scored = row(score_rows(*study(), n_items=1000), "s")
+    scored = row(score_rows(*study(), metric(1000)), "s")
     robust = [(0.9 - 0.32) / 0.8, (0.9 - 0.34) / 0.8]
     assert scored["recovery"] == pytest.approx(0.33)
     assert scored["relative_robustness"] == pytest.approx(sum(robust) / 2)
@@ -72,7 +76,7 @@ def test_relative_robustness_compute_and_specific_recovery():
 
 
 def test_the_ends_of_the_scale():
-    rows = score_rows(*study(), n_items=1000)
+    rows = score_rows(*study(), metric(1000))
     assert row(rows, "t")["relative_robustness"] == 0.0
     assert row(rows, "oracle")["relative_robustness"] == 1.0
     assert row(rows, "t")["specific_recovery"] is None
@@ -85,11 +89,22 @@ def test_the_interval_is_students_t():
 
 
 def test_one_seed_has_no_interval():
-    scored = row(score_rows(*study(seeds=(1,)), n_items=1000), "s")
+    scored = row(score_rows(*study(seeds=(1,)), metric(1000)), "s")
     assert scored["ci_low"] is None and scored["ci_high"] is None
 
 
 def test_robustness_is_null_where_the_ends_cannot_be_told_apart():
     models, curves = study(seeds=(1,))
     curves = [c for c in curves if c["model"] != "t"] + [curve("t", 1, [(0, 0.0), (10, 0.12)])]
-    assert row(score_rows(models, curves, n_items=100), "s")["relative_robustness"] is None
+    assert row(score_rows(models, curves, metric(100)), "s")["relative_robustness"] is None
+
+
+def test_a_loss_recovers_downwards_and_is_scored_alike():
+    """Cross-entropy: 4 suppressed, 6 the oracle, 5 the student, which is half way; the worst case is the lowest."""
+    assert worst_case([curve("m", 1, [(0, 7.0), (10, 4.0), (20, 5.0)])], "forget", 20, higher_is_better=False) == 4.0
+    models = [model("oracle", "oracle", 1, 100), model("t", "teacher", 1, 5), model("s", "student", 1, 60, teacher="t")]
+    curves = [curve("oracle", 1, [(0, 7.5), (10, 6.0)]), curve("t", 1, [(0, 7.5), (10, 4.0)])]
+    curves += [curve("s", 1, [(0, 7.6), (10, 5.0)]), curve("s", 1, [(0, 7.6), (10, 5.5)], skill="neutral")]
+    scored = row(score_rows(models, curves, metric(100, higher_is_better=False)), "s")
+    assert scored["relative_robustness"] == pytest.approx(0.5)
+    assert scored["specific_recovery"] == pytest.approx(-0.5)

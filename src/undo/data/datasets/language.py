@@ -1,0 +1,85 @@
+"""A language to keep and a language to forget, with the same content: English and Japanese Bible verses.
+
+Follows the language setting of arXiv 2506.06278 (English and Korean web text) with texts that install from the package
+index, or in Korean from Debian. The content is the same in both languages, so that forgetting one is not forgetting a
+topic, and the same passages are held out on both sides.
+"""
+
+import random
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from undo.data.dataset import DOMAINS, Dataset, Domain, Item, ItemSplit
+from undo.data.help_pages import help_pages
+from undo.data.permutation import permuted_letters
+from undo.data.shares import Shares, Split
+from undo.data.texts import Parallel, parallel_verses
+from undo.spec.keys import derive_seed
+
+
+class Language(Dataset):
+    """Parallel texts: retain English, forget another language, neutral the latter under a permutation of its letters.
+
+    The neutral language has the statistics of the forgotten one, and no model ever sees it. The adversary reads
+    passages of its own, and what is asked stands in nobody's training texts.
+    """
+
+    evaluation: ClassVar[str] = "cross_entropy"
+    licence: ClassVar[str] = (
+        "World English Bible: public domain; Japanese Bible: classical, its package names no licence; "
+        "LibreOffice help: MPL-2.0"
+    )
+
+    pair: Literal["english-japanese", "english-korean"] = "english-japanese"
+    """The language to keep and the one to forget (paper: Korean): Bible verses (`[data]`), or LibreOffice's help."""
+    folder: str = "/usr/share/libreoffice/help"
+    """Where the help is, in folders en-US and ko; only for Korean."""
+    shares: Shares = Shares()
+    """Whose verse or page is whose, alike in all languages."""
+    test_items: int = Field(400, ge=1)
+    """Verses (Korean: lines of pages) per domain on the test split, if there are so many."""
+    valid_items: int = Field(100, ge=1)
+    """The same on the validation split."""
+    max_passages: int | None = Field(None, ge=1)
+    """Uses no more than so many verses or pages, drawn at random; None for all 30,666 verses or 2,560 pages."""
+    draw: int = 0
+    """Seed of the split, the order of the passages and the neutral permutation; the same for every seed of a study."""
+
+    def documents(self, domain: Domain, role: Split) -> Iterator[str]:  # type: ignore[override]
+        """The verses, or lines of pages, that belong to the role; verses and pages in a fixed random order."""
+        yield from self._texts(domain, role)
+
+    def items(self) -> Iterator[Item]:
+        """Whole verses or lines to predict; every domain is asked about the same passages."""
+        limits: dict[ItemSplit, int] = {"valid": self.valid_items, "test": self.test_items}
+        for domain in DOMAINS:
+            for split, limit in limits.items():
+                for text in self._texts(domain, split)[:limit]:
+                    yield Item(split, domain, self._group(domain), prompt="", answer=text)
+
+    def tokenizer_texts(self) -> Iterator[str]:
+        """As much of the neutral language as of the forgotten one: their tokens then hold equally much text."""
+        yield from self._texts("neutral", "train")
+
+    def _group(self, domain: Domain) -> str:
+        english, other = self.pair.split("-")
+        return {"retain": english, "forget": other, "neutral": f"permuted {other}"}[domain]
+
+    def _texts(self, domain: Domain, split: str) -> list[str]:
+        passages = [passage for passage in self._passages() if self.shares.split(self.draw, passage.key) == split]
+        if domain == "retain":
+            return [text for passage in passages for text in passage.english]
+        texts = [text for passage in passages for text in passage.other]
+        if domain == "forget":
+            return texts
+        others = (text for passage in self._passages() for text in passage.other)
+        table = permuted_letters(others, self.draw, latin=False)
+        return [text.translate(table) for text in texts]
+
+    def _passages(self) -> list[Parallel]:
+        source = {"english-japanese": parallel_verses, "english-korean": lambda: help_pages(self.folder)}
+        passages = source[self.pair]().copy()
+        random.Random(derive_seed(self.draw, "order")).shuffle(passages)
+        return passages[: self.max_passages]

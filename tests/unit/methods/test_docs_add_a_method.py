@@ -1,0 +1,79 @@
+"""docs/add-a-method.md is run: its file is put beside the others, its recipe is read, its tests exist."""
+
+import copy
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import undo.methods
+from undo import data, train
+from undo.methods import Memo
+from undo.models import freeze
+from undo.spec import registry
+from undo.spec.load import load_recipe
+from undo.spec.recipe import Optim, Suppress
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "add-a-method.md").read_text()
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    return found
+
+
+@pytest.fixture
+def maxent_kl(tmp_path, monkeypatch):
+    """The page's method, registered as if its file lay in undo/methods."""
+    (tmp_path / "maxent_kl.py").write_text(block("python"))
+    monkeypatch.setattr(undo.methods, "__path__", [*undo.methods.__path__, str(tmp_path)])
+    registry.names.cache_clear()
+    registry.load.cache_clear()
+    yield registry.load("methods", "maxent_kl")
+    sys.modules.pop("undo.methods.maxent_kl")
+    del undo.methods.maxent_kl
+    registry.names.cache_clear()
+    registry.load.cache_clear()
+
+
+def test_the_file_is_a_registered_method(maxent_kl):
+    assert "maxent_kl" in registry.names("methods") and maxent_kl.__doc__
+    assert all(field.description for field in maxent_kl.model_fields.values())
+
+
+def test_its_loss_and_two_steps_of_suppression(maxent_kl, trained_model, batch, corpus, tmp_path):
+    method = maxent_kl(name="maxent_kl")
+    memo, before = Memo(freeze(copy.deepcopy(trained_model)), 1), copy.deepcopy(trained_model.state_dict())
+    terms = method.loss(trained_model, batch, memo)
+    assert terms.parts["retain_kl"].item() == pytest.approx(0, abs=1e-6), "the reference is the model itself"
+    job = train.FitJob(
+        objective=lambda model, batch: method.loss(model, batch, memo),
+        batch_at=data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=1),
+        optim=Optim(learning_rate=3e-3),
+        steps=2,
+        trainable=method.trainable(trained_model),
+    )
+    state = train.fit(trained_model, job, train.Checkpoints(tmp_path / "checkpoint", 1e9), lambda *_: None)
+    assert {"loss", "forget_uniform_kl", "retain_kl"} <= state.metrics[-1].keys()
+    assert all((value != before[name]).any() for name, value in trained_model.state_dict().items())
+
+
+def test_the_recipe_and_the_command_are_read(maxent_kl):
+    suppress = yaml.safe_load(block("yaml"))["suppress"]["gentle"]
+    assert isinstance(Suppress.model_validate(suppress).method, maxent_kl)
+    undo_, run, recipe, change = shlex.split(block("sh"))
+    assert (undo_, run) == ("undo", "run")
+    assert load_recipe(recipe, [change]).suppress["maxent"].method.retain_weight == 2
+
+
+def test_what_the_page_names_is_there():
+    tests = (ROOT / "tests" / "contract" / "test_methods.py").read_text()
+    assert all(f"def {name}(" in tests for name in re.findall(r"`(test_\w+)`", PAGE))
+    files = [name for name in re.findall(r"`(\w+\.py)`", PAGE)]
+    assert files and all((ROOT / "src" / "undo" / "methods" / name).exists() for name in files)
+    for path in re.findall(r"`(tests/[\w/]+\.py)`", PAGE):
+        assert (ROOT / path).exists()

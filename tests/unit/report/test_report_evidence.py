@@ -1,0 +1,78 @@
+"""Evidence: effects worked out again from the curves, verdicts from the intervals, losses like accuracies."""
+
+import json
+
+import pytest
+from report_synthetic import as_losses, make_results, with_oracle_students
+from typer.testing import CliRunner
+
+from undo.cli.main import app
+from undo.report.evidence import as_markdown, gather
+from undo.report.page import render
+from undo.report.picture import draw
+
+SEEDS = (1, 2, 3)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return with_oracle_students(make_results(SEEDS))
+
+
+def by_claim(results):
+    rows = gather({"synthetic": results})
+    return {(row.claim, row.experiment): row for row in rows}
+
+
+def best(results, model, seed, of=max):
+    curves = [c for c in results["curves"] if (c["model"], c["seed"], c["skill"]) == (model, seed, "forget")]
+    return of(point["forget"] for curve in curves for point in curve["points"])
+
+
+def test_an_effect_is_the_mean_difference_within_seeds(results):
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    apart = [best(results, "maxent", seed) - best(results, "fresh-maxent", seed) for seed in SEEDS]
+    assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4) and row.n_seeds == 3
+    assert row.ci_low < row.effect < row.ci_high and row.verdict == "holds"
+
+
+def test_a_loss_counts_like_an_accuracy(results):
+    rows, losses = by_claim(results), by_claim(as_losses(results))
+    assert rows.keys() == losses.keys()
+    for key in rows:
+        scale = 1 if key[0] == "C3b" else 5  # a share of a range, whatever its unit
+        assert losses[key].effect == pytest.approx(scale * rows[key].effect, abs=1e-3)
+        assert losses[key].verdict == rows[key].verdict
+
+
+def test_matching_an_oracle_is_judged_by_the_start(results):
+    row = by_claim(results)["C1", "fresh-oracle against undo-0-from-base-oracle"]
+    assert row.verdict == "holds" and row.effect > 0.3
+
+
+def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(results):
+    assert by_claim(results)["C3b", "undo-0.6-maxent"].verdict == "fails here"
+    assert by_claim(make_results((1,)))["C2", "fresh-maxent against maxent"].verdict == "partly (one seed)"
+
+
+def test_the_command_writes_rows_and_page(results, tmp_path):
+    (tmp_path / "synthetic").mkdir()
+    (tmp_path / "synthetic" / "results.json").write_text(json.dumps(results))
+    done = CliRunner().invoke(app, ["evidence", str(tmp_path), "--page", str(tmp_path / "evidence.md")])
+    assert done.exit_code == 0, done.output
+    rows = json.loads((tmp_path / "evidence.json").read_text())
+    fields = {"claim", "setting", "n_seeds", "effect", "ci_low", "ci_high", "verdict", "record", "command"}
+    assert rows and all(fields <= row.keys() for row in rows)
+    page = (tmp_path / "evidence.md").read_text()
+    assert page == as_markdown(gather({"synthetic": results})) and "No record speaks about it yet" in page
+
+
+@pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
+def test_the_page_shows_oracle_matching_and_the_signal(results, of):
+    html = render(of(results))
+    assert "Oracle matching" in html and "What the teacher still says" in html
+
+
+def test_losses_are_drawn_where_they_are(results):
+    drawn = draw(as_losses(results))
+    assert "forget loss (lower: relearnt)" in drawn and "NaN" not in drawn
