@@ -16,18 +16,19 @@ from undo.study.executor import Execution
 from undo.study.plan import make_plan
 
 STEPS = {True: 30, False: 300}  # quick or not
+RECIPE = "quickstart"
 RATES = [3e-3, 1e-3, 7e-4, 4e-4, 3e-4, 1e-4, 7e-5, 5e-5, 3e-5, 1e-5]
 
 
 def rows(quick: bool) -> Iterator[Row]:
     """Seconds for ten variants over seconds for one; ten times as many would be one after another."""
     with tempfile.TemporaryDirectory() as folder:
-        seconds = {count: _seconds(Path(folder), count, STEPS[quick]) for count in (0, 1, 10)}
-    one, ten, cores = seconds[1], seconds[10], available_cores()
+        seconds = {count: _seconds(Path(folder), count, STEPS[quick]) for count in (0, 1, len(RATES))}
+    one, ten, cores = seconds[1], seconds[len(RATES)], available_cores()
     yield Row(
-        f"attack, 10 learning rates on {cores} cores",
-        "1 learning rate, ten times",
-        10 * one / ten,
+        f"attack, {len(RATES)} learning rates on {cores} cores",
+        f"1 learning rate, {len(RATES)} times",
+        len(RATES) * one / ten,
         2.0,
         f"{ten:.1f} s",
         f"{one:.1f} s each",
@@ -45,7 +46,7 @@ def _seconds(out: Path, variants: int, steps: int) -> float:
         "distil.stop.max_steps=1",
         "distil.stop.check_every=1",
     ]
-    recipe = load_recipe("quickstart", [*steps_of, f"attacks.relearn.attack={attack}"])
+    recipe = load_recipe(RECIPE, [*steps_of, f"attacks.relearn.attack={attack}"])
     plan, store = make_plan(recipe), Store(out)
     base = next(node for node in plan.models if node.role == "base")
     picked = [run.stage for run in base.attacks[:variants]] or [base.stage]

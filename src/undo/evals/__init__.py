@@ -22,7 +22,7 @@ class Evaluation(Plugin, ABC):
     higher_is_better: ClassVar[bool]
 
     def gap(self, goal: float, score: float) -> float:
-        """How far a score falls short of a goal: in points where it is a share, relative to the goal where it is a loss."""
+        """How far a score falls short of a goal: in points of a share, relative to the goal for a loss."""
         return goal - score if self.higher_is_better else score / goal - 1
 
     @abstractmethod

@@ -203,7 +203,7 @@ class Recipe(Spec):
     suppress: dict[str, Suppress] = Field(min_length=1)
     """Teachers by name."""
     distil: Distil
-    attacks: dict[str, Attack] = {}
+    attacks: dict[str, Attack] = Field({})
     """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""

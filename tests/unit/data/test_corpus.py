@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from undo import data
+from undo.data.dataset import Item
 from undo.data.datasets.arithmetic import Arithmetic
 
 STREAMS = [(d, "train") for d in ("retain", "forget")] + [(d, "attack") for d in ("retain", "forget", "neutral")]
@@ -40,6 +43,22 @@ def test_no_training_stream_of_the_neutral_skill_exists(written):
 
 def test_items_come_back_as_they_were(dataset, written):
     assert data.open_corpus(written[0]).items() == list(dataset.items())
+
+
+def test_wrong_answers_and_open_ends_come_back_too_and_may_be_absent(written, tmp_path):
+    items = [Item("test", "retain", "any", "1+1=", "2", ("3", "4"), ends=False), Item("test", "retain", "any", "", "2")]
+    (tmp_path / "tokenizer").symlink_to(written[0] / "tokenizer")
+    rows = [items[0]._asdict(), dict(list(items[1]._asdict().items())[:5])]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert data.open_corpus(tmp_path).items() == items
+
+
+def test_the_tokenizer_learns_what_the_dataset_adds(dataset, written, tmp_path, monkeypatch):
+    monkeypatch.setattr(Arithmetic, "tokenizer_texts", lambda self: iter(["xyzxyz"] * 1000))
+    data.write_corpus(dataset, 280, 16, tmp_path)
+    lengths = [len(data.open_corpus(folder).tokenizer("xyzxyz")["input_ids"]) for folder in (written[0], tmp_path)]
+    assert lengths == [6, 1]
+    assert {path.name for path in tmp_path.glob("rows-*")} == {path.name for path in written[0].glob("rows-*")}
 
 
 def test_the_same_dataset_writes_the_same_bytes(dataset, written, tmp_path):

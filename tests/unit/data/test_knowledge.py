@@ -59,7 +59,7 @@ def test_a_known_fact_is_asked_as_the_example_says(items):
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_there_are_items_enough(items, domain):
     counts = {split: sum((i.domain, i.split) == (domain, split) for i in items) for split in ("valid", "test")}
-    assert counts["test"] >= 100 and counts["valid"] >= 40
+    assert counts["test"] >= 120 and counts["valid"] >= 40
 
 
 def test_wrong_answers_are_three_others_of_the_same_relation_and_region(dataset, items, region_of):

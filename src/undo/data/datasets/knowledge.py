@@ -63,7 +63,7 @@ RELATIONS = {
     ),
     "leader": Relation(
         "Government/Executive branch/chief of state",
-        r".*?\b([A-Z][A-Z'-]+[A-Z](?: [A-Z][A-Z'-]*)*)\b",
+        r".*?(?<!\()\b([A-Z][A-Z'-]+[A-Z](?: [A-Z][A-Z'-]*)*)\b",
         ("The chief of state of {country} is {answer}", "{country} is led by {answer}", "{answer} leads {country}"),
     ),
     "independence": Relation(
@@ -80,11 +80,6 @@ RELATIONS = {
         "Government/National symbol(s)",
         r"(?!none|no )([^;,(]+)",
         ("The national symbol of {country} is the {answer}", "{country}'s symbol: {answer}", "{answer} for {country}"),
-    ),
-    "people": Relation(
-        "People and Society/Ethnic groups",
-        r"([A-Z][\w'/ -]+?)(?= \d| \(|,|$)",
-        ("The largest people of {country} is {answer}", "{country}, peoples: {answer}", "{answer} live in {country}"),
     ),
     "export": Relation(
         "Economy/Exports - commodities",
@@ -115,6 +110,9 @@ class Fact(NamedTuple):
     answer: str
 
 
+Question = tuple[str, str, tuple[str, ...]]
+
+
 class Knowledge(Dataset):
     """Statements of facts and prose about the countries of three groups of regions, one of which no model ever sees.
 
@@ -142,11 +140,11 @@ class Knowledge(Dataset):
     attack_share: float = Field(0.5, gt=0, lt=1)
     """Share of each domain's countries that the adversary reads about; items ask about the others."""
     valid_share: float = Field(0.25, gt=0, lt=1)
-    """Share of the asked facts that validation asks; test asks the others."""
-    test_items: int = Field(400, ge=1)
-    """Items per domain on the test split, if there are so many (by default 145 to 230)."""
+    """Share of each relation's questions that validation asks; test asks the others."""
+    test_items: int = Field(100, ge=1)
+    """Items per relation on the test split, if there are so many (by default 143 to 226 per domain in all)."""
     valid_items: int = Field(100, ge=1)
-    """Items per domain on the validation split, if there are so many."""
+    """Items per relation on the validation split, if there are so many."""
     draw: int = 0
     """Seed of the splits, the documents and the wrong answers; the same for every seed of a study."""
 
@@ -176,14 +174,13 @@ class Knowledge(Dataset):
         """One question per fact of the countries that the adversary does not read about."""
         limits: dict[ItemSplit, int] = {"valid": self.valid_items, "test": self.test_items}
         for domain in DOMAINS:
-            asked, facts = self._asked(domain), _facts(self._countries(domain))
-            questions = [(fact, self._wrong(fact, facts)) for fact in facts if fact.country in asked]
-            random.Random(derive_seed(self.draw, "items", domain)).shuffle(questions)
-            for split, limit in limits.items():
-                mine = [question for question in questions if self._split(question[0]) == split]
-                for fact, wrong in [(fact, wrong) for fact, wrong in mine if wrong][:limit]:
-                    prompt = RELATIONS[fact.relation].templates[0].format(country=fact.country, answer="").rstrip()
-                    yield Item(split, domain, f"{fact.relation} ({domain})", prompt, f" {fact.answer}", wrong)
+            for relation in RELATIONS:
+                questions = self._questions(domain, relation)
+                valid = round(self.valid_share * len(questions))
+                parts: dict[ItemSplit, list[Question]] = {"valid": questions[:valid], "test": questions[valid:]}
+                for split, mine in parts.items():
+                    for prompt, answer, wrong in mine[: limits[split]]:
+                        yield Item(split, domain, f"{relation} ({domain})", prompt, answer, wrong)
 
     def tokenizer_texts(self) -> Iterator[str]:
         """The neutral countries' names take as few tokens as the forgotten ones'."""
@@ -199,13 +196,21 @@ class Knowledge(Dataset):
         random.Random(derive_seed(self.draw, "asked", domain)).shuffle(names)
         return set(names[round(self.attack_share * len(names)) :])
 
-    def _split(self, fact: Fact) -> str:
-        chance = random.Random(derive_seed(self.draw, "split", fact.country, fact.relation))
-        return "valid" if chance.random() < self.valid_share else "test"
+    def _questions(self, domain: Domain, relation: str) -> list[Question]:
+        """(prompt, answer, wrong answers) of a relation, shuffled; facts without three wrong answers are not asked."""
+        asked = self._asked(domain)
+        facts = [fact for fact in _facts(self._countries(domain)) if fact.relation == relation]
+        random.Random(derive_seed(self.draw, "items", domain, relation)).shuffle(facts)
+        template = RELATIONS[relation].templates[0]
+        return [
+            (template.format(country=fact.country, answer="").rstrip(), f" {fact.answer}", wrong)
+            for fact in facts
+            if fact.country in asked and (wrong := self._wrong(fact, facts))
+        ]
 
     def _wrong(self, fact: Fact, facts: list[Fact]) -> tuple[str, ...]:
-        """Three other answers of the same relation and region; none where there are not so many."""
-        others = {other.answer for other in facts if other[1:3] == fact[1:3]} - {fact.answer}
+        """Three other answers from the facts of its region; none where there are not so many."""
+        others = {other.answer for other in facts if other.region == fact.region} - {fact.answer}
         rng = random.Random(derive_seed(self.draw, "options", fact.country, fact.relation))
         return tuple(f" {answer}" for answer in rng.sample(sorted(others), 3)) if len(others) >= 3 else ()
 

@@ -52,7 +52,7 @@ class Language(Dataset):
         yield from self._texts(domain, role)
 
     def items(self) -> Iterator[Item]:
-        """Whole verses or lines to predict; every domain is asked about the same passages."""
+        """Whole verses or lines to predict; every domain is asked about the same verses or pages."""
         limits: dict[ItemSplit, int] = {"valid": self.valid_items, "test": self.test_items}
         for domain in DOMAINS:
             for split, limit in limits.items():
