@@ -46,11 +46,12 @@ class Evidence:
 
 
 def gather(records: dict[str, Results]) -> list[Evidence]:
-    """Rows for every claim that the records, by name, say something about."""
+    """Rows for every claim that the records, by name, say something about; searches, without attacks, say nothing."""
+    attacked = {name: results for name, results in records.items() if results["curves"]}
     return [
         _judge(claim, what, values, name, results)
         for claim in CLAIMS
-        for name, results in records.items()
+        for name, results in attacked.items()
         for what, values in claim.effects(results)
     ]
 
@@ -179,18 +180,14 @@ def _pareto(results: Results) -> Effects:
 
 def _few_labels(results: Results) -> Effects:
     suppress = results["recipe"]["suppress"]
-    full = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) == 1 and _right(knobs)]
-    few = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1 and _right(knobs)]
+    full = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) == 1 and r.right_labels(knobs)]
+    few = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1 and r.right_labels(knobs)]
     students = {row["id"] for row in r.of_role(results, "student")}
     for name in few:
         if full and {f"fresh-{name}", f"fresh-{full[0]}"} <= students:
             share = 100 * suppress[name]["label_share"]
             what = f"fresh-{name} ({share:g} % of the labels) against {full[0]}"
             yield what, _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}")
-
-
-def _right(knobs: dict[str, Any]) -> bool:
-    return knobs.get("label_precision", 1) == 1
 
 
 def _diffuse(results: Results) -> Effects:

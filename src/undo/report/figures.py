@@ -30,7 +30,7 @@ def headline(results: Results) -> go.Figure | None:
 
 def robustness_over_compute(results: Results, attack: str) -> go.Figure | None:
     """F4: relative robustness over relative compute at the attack's largest budget, a point per model."""
-    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    scores = _last_scores(results, attack)
     firsts = {id: rows[0] for id, rows in r.by_id(results).items()}
     shown = [score for score in scores.values() if _placed(score)]
     if not any(firsts[score["model"]]["role"] != "oracle" for score in shown):
@@ -142,7 +142,7 @@ def _distances(results: Results, students: list[r.Row]) -> go.Figure:
 
 def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F8: what a teacher's distributions still hold of the forget skill, and what comes back to its fresh student."""
-    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    scores = _last_scores(results, attack)
     pairs = [(row, scores.get(f"fresh-{row['id']}")) for row in r.of_role(results, "teacher")]
     known = [(row, score) for row, score in pairs if score and row.get("forget_signal") is not None]
     if len(known) < 2:
@@ -151,6 +151,44 @@ def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     traces = [_signal_point(results, row, score, methods) for row, score in known]
     figure = _figure(traces, "signal left in the teacher on forget text (nats per token)", _recovery_title(results))
     return {"Signal left in the teacher": _by_unit(figure.update_layout(height=430), results, "y", "forget")}
+
+
+def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
+    """F7: what comes back over the share of labels that suppression saw, for teachers and their fresh students."""
+    suppress, scores = results["recipe"].get("suppress") or {}, _last_scores(results, attack)
+    shares = {name: knobs.get("label_share", 1.0) for name, knobs in suppress.items() if r.right_labels(knobs)}
+    ids = sorted((name for name in shares if name in scores), key=shares.__getitem__)
+    if len({shares[name] for name in ids}) < 2:
+        return {}
+    traces = [
+        _label_line(results, scores, {id: 100 * shares[name] for name, id in of.items() if id in scores}, kind, shade)
+        for kind, shade, of in (
+            ("suppressed", COLOURS["teacher"], {name: name for name in ids}),
+            ("fresh student", STUDENT_COLOURS["fresh"], {name: f"fresh-{name}" for name in ids}),
+        )
+    ]
+    figure = _figure(traces, "labelled rows (% of all)", f"recovery ({escape(r.describe_metric(results, 'forget'))})")
+    figure.update_layout(height=430).update_xaxes(type="log")
+    return {"Label budget": _by_unit(figure, results, "y", "forget")}
+
+
+def _label_line(results: Results, scores: dict[str, r.Row], share_of: dict[str, float], name: str, shade: str):
+    found = [r.scored(scores[id], "recovery") for id in share_of]
+    form = r.form_of(results, "forget")
+    return go.Scatter(
+        x=list(share_of.values()),
+        y=[e.mean for e in found],
+        error_y=_error(found, _faint(shade, 0.6)),
+        name=name,
+        mode="lines+markers",
+        line={"color": shade, "width": 2.2},
+        customdata=[f"{escape(id)}<br>{e.text(form)}<br>{_seeds(e.n)}" for id, e in zip(share_of, found, strict=True)],
+        hovertemplate="%{customdata}<extra></extra>",
+    )
+
+
+def _last_scores(results: Results, attack: str) -> dict[str, r.Row]:
+    return r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
 
 
 def _recovery_title(results: Results) -> str:
@@ -310,7 +348,7 @@ def _variant_line(results: Results, name: str, points: list, skill: str, style: 
 
 def specific_recovery(results: Results, attack: str) -> go.Figure | None:
     """Recovery of the forget skill minus that of the neutral one, by model; None where neutral was not attacked."""
-    scores = r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    scores = _last_scores(results, attack)
     rows = [of[0] for id, of in r.by_id(results).items() if scores.get(id, {}).get("specific_recovery") is not None]
     if not rows:
         return None

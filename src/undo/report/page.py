@@ -105,6 +105,7 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
         "alpha": {f"Students of {id}": plot for id, plot in figures.alpha_panels(results, attack).items()},
         "pareto": {f"After {step:,} attack steps": p for step, p in figures.pareto_panels(results, attack).items()},
         "signal": figures.signal_panels(results, attack),
+        "labels": figures.label_panels(results, attack),
         "specific": {f"After {budgets[-1]:,} attack steps": specific} if specific else {},
         "grid": {f"Every variant of {attack}": plot for plot in list(grid.values())[:1]},
     }

@@ -132,6 +132,11 @@ def kept(results: Results, attack: str, model: str, step: int) -> tuple[Estimate
     return estimate(point["forget"] for point in worst), estimate(point["retain"] for point in worst)
 
 
+def right_labels(knobs: Row) -> bool:
+    """Whether a teacher's labels are all right, by its settings."""
+    return knobs.get("label_precision", 1.0) == 1.0
+
+
 def variant_label(variant: Row) -> str:
     """`learning_rate 0.003`."""
     return ", ".join(f"{k} {v:g}" if isinstance(v, int | float) else f"{k} {v}" for k, v in variant.items())

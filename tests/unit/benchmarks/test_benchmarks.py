@@ -4,11 +4,15 @@ import json
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks import attacks, distil, evaluation, gpu, peers, rows
+from benchmarks.__main__ import table
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +60,13 @@ def test_evaluation_and_attacks_yield_their_rows(monkeypatch):
 def test_a_step_on_a_gpu_is_the_step_on_a_cpu():
     (row,) = [row for row in gpu.step_rows("tiny", 1, 16, 300, 64, "cpu") if row.peer == "dense fp32"]
     assert row.target == 6.0 and row.ratio > 0
+
+
+def test_the_readme_shows_the_recorded_rows():
+    recorded = [json.loads(line) for line in (ROOT / "records/benchmarks.jsonl").read_text().splitlines()]
+    readme = (ROOT / "README.md").read_text()
+    for line in table(recorded):
+        assert line in readme, "run: python -m benchmarks --show records/benchmarks.jsonl"
 
 
 def test_json_is_one_row_a_line():

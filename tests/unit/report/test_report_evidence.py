@@ -1,16 +1,18 @@
 """Evidence: effects worked out again from the curves, verdicts from the intervals, losses like accuracies."""
 
 import json
+from pathlib import Path
 
 import pytest
 from report_synthetic import as_losses, make_results, with_oracle_students
 from typer.testing import CliRunner
 
 from undo.cli.main import app
-from undo.report.evidence import as_markdown, gather
+from undo.report.evidence import as_json, as_markdown, gather
 from undo.report.page import render
 from undo.report.picture import draw
 
+ROOT = Path(__file__).parents[3]
 SEEDS = (1, 2, 3)
 
 
@@ -73,6 +75,34 @@ def test_the_page_shows_oracle_matching_and_the_signal(results, of):
     assert "Oracle matching" in html and "What the teacher still says" in html
 
 
+def test_the_evidence_on_record_is_that_of_the_records(tmp_path):
+    records = {path.parent.name: json.loads(path.read_text()) for path in sorted(ROOT.glob("records/*/results.json"))}
+    rows, stale = gather(records), "stale: undo evidence records --page docs/evidence.md"
+    assert json.loads((ROOT / "records/evidence.json").read_text()) == as_json(rows), stale
+    assert (ROOT / "docs/evidence.md").read_text() == as_markdown(rows), stale
+
+
+def test_a_search_is_no_evidence(results):
+    assert gather({"search": {**results, "curves": [], "scores": []}}) == []
+
+
 def test_losses_are_drawn_where_they_are(results):
     drawn = draw(as_losses(results))
     assert "forget loss (lower: relearnt)" in drawn and "NaN" not in drawn
+
+
+def with_label_shares(results):
+    """The study's two teachers, one of them said to have seen 1 % of the labels."""
+    suppress = {name: dict(knobs) for name, knobs in results["recipe"]["suppress"].items()}
+    suppress["rmu"]["label_share"] = 0.01
+    return {**results, "recipe": {**results["recipe"], "suppress": suppress}}
+
+
+def test_few_labels_are_compared_with_all_of_them(results):
+    row = by_claim(with_label_shares(results))["C6", "fresh-rmu (1 % of the labels) against maxent"]
+    shares = []
+    for seed in SEEDS:
+        teacher, full, few = (best(results, id, seed) for id in ("maxent", "fresh-maxent", "fresh-rmu"))
+        shares.append((teacher - few) / (teacher - full))
+    assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
+    assert "Label budget" in render(with_label_shares(results)) and "Label budget" not in render(results)
