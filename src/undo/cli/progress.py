@@ -53,10 +53,12 @@ class ProgressListener:
 
 
 @contextmanager
-def open_progress(plan: Plan, out: Path) -> Iterator[ProgressListener]:
+def open_progress(plan: Plan, out: Path, workers: int) -> Iterator[ProgressListener]:
     """Progress on stderr, so that stdout holds results alone."""
     console = Console(stderr=True)
-    console.print(f"{plan.study}: {len(plan.stages)} stages, artifacts in {out}", highlight=False, soft_wrap=True)
+    side_by_side = f"{workers} worker{'s' * (workers > 1)} of one thread each"  # the faster way at these sizes
+    first = f"{plan.study}: {len(plan.stages)} stages, {side_by_side}, artifacts in {out}"
+    console.print(first, highlight=False, soft_wrap=True)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

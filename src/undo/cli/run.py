@@ -25,10 +25,12 @@ def run(
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
     from undo.cli.summary import print_summary
+    from undo.study.environment import available_cores
 
     started, spec = time.monotonic(), api.load_recipe(recipe, overrides or [])
-    with open_progress(api.plan(spec), out) as listener:
-        study = api.run(spec, out, workers, listener)
+    processes = workers or available_cores()
+    with open_progress(api.plan(spec), out, processes) as listener:
+        study = api.run(spec, out, processes, listener)
     for stage_id, message in study.failures.items():
         tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
     if study.results["scores"]:
