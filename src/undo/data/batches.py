@@ -98,11 +98,12 @@ class Stream:
 
 
 def domain_batches(
-    corpus: Corpus, domains: list[Domain], role: str, batch_rows: int, seed: int
+    corpus: Corpus, domains: list[Domain], role: str, batch_rows: int, seed: int, forget_share: float = 0.5
 ) -> Callable[[int], Batch]:
-    """Batches of `batch_rows` rows in equal parts from the domains (retain, forget), by step."""
-    each = batch_rows // len(domains)
-    streams = {domain: _stream(corpus, domain, role, each, seed) for domain in domains}
+    """Batches of `batch_rows` rows of the domains (retain, forget), by step; one domain alone gets all of them."""
+    forget = min(max(1, round(forget_share * batch_rows)), batch_rows - 1)
+    rows = {"retain": batch_rows - forget, "forget": forget} if len(domains) > 1 else {domains[0]: batch_rows}
+    streams = {domain: _stream(corpus, domain, role, rows[domain], seed) for domain in domains}
     none = _no_rows(corpus)
     retain, forget = (streams.get(domain, lambda step: none) for domain in ("retain", "forget"))
     return lambda step: Batch(retain(step), forget(step))

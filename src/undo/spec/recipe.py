@@ -46,6 +46,8 @@ class Data(Spec):
     """Largest vocabulary of the byte-level BPE (256 bytes, padding, end, merges)."""
     row_tokens: int = Field(64, ge=8)
     """Tokens per packed row: the context length of the models."""
+    forget_share: float = Field(0.5, gt=0, lt=1)
+    """Share of forget rows where both are mixed (the base's pretraining, the distillation stream); at least one row."""
 
 
 class Model(Spec):

@@ -53,7 +53,8 @@ def lesson(settings: dict[str, Any], corpus: Any, teacher: Any, outputs: Path | 
     """What a student minimises, and on which batches: its teacher's distributions, or the text that one lets pass."""
     seed, batch_rows, domains = derive_seed(settings["seed"], "distil"), settings["batch_rows"], settings["domains"]
     if settings["filter_share"] is None:
-        batch_at = data.domain_batches(corpus, domains, "train", batch_rows, seed)
+        share = settings.get("forget_share", 0.5)
+        batch_at = data.domain_batches(corpus, domains, "train", batch_rows, seed, share)
         return distillation_loss(settings, teacher, outputs), batch_at
 
     def loss_of(rows: Any) -> Any:

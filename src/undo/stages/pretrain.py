@@ -19,7 +19,12 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     job = train.FitJob(
         objective=next_token_loss,
         batch_at=data.domain_batches(
-            corpus, settings["domains"], "train", settings["batch_rows"], derive_seed(settings["seed"], "pretrain")
+            corpus,
+            settings["domains"],
+            "train",
+            settings["batch_rows"],
+            derive_seed(settings["seed"], "pretrain"),
+            settings.get("forget_share", 0.5),
         ),
         optim=Optim(**settings["optim"]),
         steps=settings["steps"],

@@ -90,7 +90,7 @@ def stage_version(kind: str) -> int:
 def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
     plan = Plan(recipe)
-    corpus = plan.add("data", "data", recipe.data.model_dump(mode="json"), {})
+    corpus = plan.add("data", "data", recipe.data.model_dump(mode="json", exclude={"forget_share"}), {})
     for seed in recipe.seeds:
         _Replication(plan, corpus, seed).build()
     return plan
@@ -123,6 +123,7 @@ class _Replication:
         settings = {
             "model": self.shape,
             "domains": domains,
+            **self._mixture(domains),
             "steps": steps,
             "seed": self.seed,
             "batch_rows": pretrain.batch_rows,
@@ -144,13 +145,14 @@ class _Replication:
             "model": self.shape,
             "evaluation": self.evaluation,
             "seed": self.seed,
-            "domains": DOMAINS_OF[student.stream or distil.stream],
+            "domains": (domains := DOMAINS_OF[student.stream or distil.stream]),
+            **self._mixture(domains),
             **student.model_dump(mode="json", exclude={"teachers", "stream", "noise_alpha"}),
             "noise_alpha": alpha,
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
         }
         name, steps = student_name(student, teacher.id, alpha), student.steps or distil.stop.max_steps
-        inputs, passes = self._learnt_from(student, teacher, base, settings["domains"])
+        inputs, passes = self._learnt_from(student, teacher, base, domains)
         flops = steps * distil.batch_rows * self._row_flops(passes)
         return ModelNode(
             name,
@@ -181,6 +183,11 @@ class _Replication:
         """The stage of the teacher's cached outputs, shared by its students."""
         settings = {"domains": domains, "top_k": self.recipe.distil.teacher_cache.top_k}  # type: ignore[union-attr]
         return self._add("teach", f"outputs of {teacher.id}", settings, {"model": teacher.stage})
+
+    def _mixture(self, domains: list[str]) -> dict[str, float]:
+        """The share of forget rows where it is not the usual half, so that it stands in no other study's keys."""
+        share = self.recipe.data.forget_share
+        return {} if share == 0.5 or len(domains) == 1 else {"forget_share": share}
 
     def _test(self, model: ModelNode, base: ModelNode) -> None:
         inputs = {"model": model.stage, "base": base.stage}

@@ -170,3 +170,11 @@ def test_filtered_batches_hold_the_rows_of_lowest_loss_whatever_their_domain(cor
     batches = data.filtered_batches(corpus, ["retain", "forget"], loss_of, share, 4, seed=1)
     seen = {tuple(row) for step in range(-(-count // 4)) for row in batches(step).all().ids.tolist()}
     assert seen == {tuple(row) for row in corpus.rows("retain", "train").tolist()}
+
+
+@pytest.mark.parametrize(("share", "forget"), [(0.5, 8), (1 / 16, 1), (0.01, 1), (0.25, 4), (0.99, 15)])
+def test_a_mixed_batch_holds_its_share_of_forget_rows_and_at_least_one(corpus, share, forget):
+    batch = data.domain_batches(corpus, ["retain", "forget"], "train", 16, 1, share)(0)
+    assert (len(batch.retain.ids), len(batch.forget.ids)) == (16 - forget, forget)
+    alone = data.domain_batches(corpus, ["retain"], "train", 16, 1, share)(0)
+    assert (len(alone.retain.ids), len(alone.forget.ids)) == (16, 0)

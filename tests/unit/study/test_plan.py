@@ -118,3 +118,10 @@ def test_the_base_is_an_input_only_where_its_weights_are_noised():
 def test_a_filtered_student_needs_no_outputs_of_its_teacher():
     plan = make_plan(load_recipe("smoke", [STUDENT.format("init: fresh, teachers: [maxent], filter_share: 0.5")]))
     assert not [stage for stage in plan.stages.values() if stage.kind == "teach"]
+
+
+def test_the_mixture_is_a_matter_of_mixed_training_alone():
+    labels = changed("data.forget_share=0.25")
+    made = {label for label in labels if label.startswith(("data", "pretrain", "suppress", "distil", "teach"))}
+    assert "data: data" not in made and "pretrain: oracle (seed 1)" not in made
+    assert {"pretrain: base (seed 1)", "distil: fresh-maxent (seed 1)"} <= made
