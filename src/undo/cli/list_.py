@@ -20,5 +20,6 @@ def list_kind(
         rows = [(name, (load(kind, name).__doc__ or "").splitlines()[0]) for name in names(kind)]
     else:
         raise UserError(f"nothing to list under '{kind}'; {nearest(kind, ['recipes', *PACKAGES])}")
+    width = max(len(name) for name, _ in rows)
     for name, line in rows:
-        print(f"{name:16} {line}")
+        print(f"{name:{width}}  {line}")

@@ -56,7 +56,10 @@ def _line(graph: Plan, stage: Stage, done: bool) -> str:
 
 def minutes(seconds: float) -> str:
     """A duration for people."""
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    for unit, size, until in (("s", 1, 90), ("min", 60, 180), ("h", 3600, 72)):
+        if seconds < until * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86400:,.0f} days"
 
 
 def _count(number: int, noun: str) -> str:
