@@ -31,7 +31,7 @@ def plan(
     stages, done = len(graph.stages), sum(map(store.done, graph.stages))
     print(
         f"{graph.study}: {_count(len(graph.recipe.seeds), 'seed')}, {_count(stages, 'stage')} ({done} done), at most "
-        f"{cost.flops:.1e} FLOPs to go, about {minutes(cost.seconds)} with {_count(cost.workers, 'worker')}"
+        f"{cost.flops:.1e} FLOPs to go, about {duration(cost.seconds)} with {_count(cost.workers, 'worker')}"
     )
     print(f"  rate: {cost.rate:.1e} FLOP/s per worker ({cost.rate_source})")
     for stage in graph.stages.values():
@@ -54,7 +54,7 @@ def _line(graph: Plan, stage: Stage, done: bool) -> str:
     return f"  {stage.id:24} {stage.label:28} {steps:>18}  {mark:>8}  {f'needs {needs}' if needs else ''}".rstrip()
 
 
-def minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration for people."""
     for unit, size, until in (("s", 1, 90), ("min", 60, 180), ("h", 3600, 72)):
         if seconds < until * size:
