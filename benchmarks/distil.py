@@ -40,7 +40,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
 
 def _loss_rows(divergence: str, width: int, vocabulary: int, quick: bool) -> list[Row]:
-    tokens = TOKENS[vocabulary] // (4 if quick else 1)
+    tokens = TOKENS[vocabulary] // (8 if quick else 1)
     jobs = {name: loss_job(loss, width, vocabulary, tokens) for name, loss in installed(quick)[divergence].items()}
     name = f"{divergence} with gradients, vocabulary {vocabulary // 1024}k, width {width}"
     seconds = side_by_side(jobs, rounds=3 if quick else 7)

@@ -51,7 +51,6 @@ def test_evaluation_and_attacks_yield_their_rows(monkeypatch):
     (exact,) = evaluation.rows(quick=True)
     assert exact.peer == "one prompt at a time" and exact.ratio > 1
     monkeypatch.setattr(attacks, "STEPS", {True: 6})
-    monkeypatch.setattr(attacks, "RECIPE", "smoke")
     monkeypatch.setattr(attacks, "RATES", [1e-3, 1e-4])
     (grid,) = attacks.rows(quick=True)
     assert grid.detail["ten_over_one"] > 0
