@@ -51,7 +51,7 @@ def caveats(results: Results) -> list[str]:
         found.append("No oracle in these results, so relative robustness and relative compute are not defined.")
     if not r.of_role(results, "student"):
         found.append("No student in these results, so nothing is said about distillation.")
-    return [*found, *_weak_suppression(results), *_missed_rule(results)]
+    return [*found, *_weak_suppression(results), *_telling_teachers(results), *_missed_rule(results)]
 
 
 def _largest(results: Results) -> tuple[str, Scores]:
@@ -151,6 +151,23 @@ def _weak_suppression(results: Results) -> list[str]:
         if base - retain > LEFT:
             found.append(
                 f"Suppression by {id} costs retain: {r.percent(retain)}, where the base has {r.percent(base)}."
+            )
+    return found
+
+
+TELLING = 0.1  # of the base's signal; in the language study students of teachers above it came back much faster
+
+
+def _telling_teachers(results: Results) -> list[str]:
+    """Teachers whose distributions still say a good part of what the base's say about the right forget token."""
+    groups = r.by_id(results)
+    base, found = r.mean_of(groups.get("base", []), "forget_signal").mean, []
+    for id in (row["id"] for row in r.of_role(results, "teacher")):
+        signal = r.mean_of(groups[id], "forget_signal").mean
+        if base and signal is not None and signal > TELLING * base:
+            found.append(
+                f"{id} still says {r.percent(signal / base)} of what the base says about the right forget token; its "
+                "students will hear it. Suppress longer or harder before distilling."
             )
     return found
 

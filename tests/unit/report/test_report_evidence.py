@@ -11,6 +11,7 @@ from undo.cli.main import app
 from undo.report.evidence import as_json, as_markdown, gather
 from undo.report.page import render
 from undo.report.picture import draw
+from undo.spec.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 SEEDS = (1, 2, 3)
@@ -106,3 +107,8 @@ def test_few_labels_are_compared_with_all_of_them(results):
         shares.append((teacher - few) / (teacher - full))
     assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
     assert "Label budget" in render(with_label_shares(results)) and "Label budget" not in render(results)
+
+
+def test_a_folder_without_records_is_one_line(tmp_path):
+    done = CliRunner().invoke(app, ["evidence", str(tmp_path)])
+    assert isinstance(done.exception, UserError) and "holds no <study>/results.json" in str(done.exception)

@@ -104,3 +104,10 @@ def test_labels_of_the_picture_keep_their_distance():
     gaps = [below - above for above, below in pairwise(moved)]
     assert min(gaps) >= 17 and max(moved) <= 398
     assert svg.spread([60, 200], gap=17, top=50, bottom=398) == [60, 200]
+
+
+def test_a_teacher_that_still_tells_is_named(results):
+    for row in results["models"]:
+        row["forget_signal"] = {"base": 9.0, "maxent": 0.2, "rmu": 2.0}.get(row["id"], 0.0)
+    told = [caveat for caveat in words.caveats(results) if "still says" in caveat]
+    assert len(told) == 1 and told[0].startswith("rmu still says 22.2")
