@@ -12,15 +12,21 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 
+from undo.models.layers import matching_parameters
 from undo.spec.keys import derive_seed
 
 NoiseRule = Literal["initial", "paper", "reinit"]
 
 
 def perturb(
-    model: PreTrainedModel, alpha: float, beta: float, seed: int, rule: NoiseRule = "initial"
+    model: PreTrainedModel,
+    alpha: float,
+    beta: float,
+    seed: int,
+    rule: NoiseRule = "initial",
+    parameters: tuple[str, ...] = (".*",),
 ) -> PreTrainedModel:
-    """A noised copy of the model; the model itself is left alone.
+    """A noised copy of the model; the model itself is left alone. Parameters that no pattern matches are only copied.
 
     Rules: `initial` (ours) moves vectors towards their initial value, so that norm gains stored around 1 survive;
     `paper` moves vectors towards 0; `reinit` moves everything towards a draw of the model's own initialiser (beta
@@ -30,9 +36,12 @@ def perturb(
         raise ValueError(f"noise_alpha must lie in [0, 1], got {alpha}")
     noised = copy.deepcopy(model)
     initial = dict(_reinitialised(model, seed).named_parameters())
+    chosen = matching_parameters(model, parameters)
     kernels = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, _ConvNd)}
     with torch.no_grad():
         for name, parameter in noised.named_parameters():
+            if name not in chosen:
+                continue
             if parameter.ndim < 2:
                 target = torch.zeros_like(parameter) if rule == "paper" else initial[name]
             elif rule == "reinit":

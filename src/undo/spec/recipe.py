@@ -132,6 +132,8 @@ class Student(Spec):
     """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels."""
     noise_alpha: tuple[float, ...] = ()
     """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
+    noise_parameters: tuple[str, ...] = Field((".*",), min_length=1)
+    """Patterns of the names of the parameters that are noised; the others stay the teacher's."""
     noise_from: Literal["teacher", "base"] = "teacher"
     """Whose weights are noised; the base's with alpha 0 show whether matching an oracle is enough (claim C1)."""
     noise_beta: float = Field(0.1, ge=0)
@@ -143,6 +145,10 @@ class Student(Spec):
     def _noise_fits_init(self) -> "Student":
         if (self.init == "noised") != bool(self.noise_alpha):
             raise ValueError("noise_alpha belongs to `init: noised`, and that needs it")
+        unusual = [name for name, field in type(self).model_fields.items() if getattr(self, name) != field.default]
+        lost = [name for name in unusual if name.startswith("noise_")]
+        if self.init != "noised" and lost:
+            raise ValueError(f"{lost[0]} does nothing without `init: noised`; leave it out")
         if any(not 0 <= alpha <= 1 for alpha in self.noise_alpha):
             raise ValueError("every noise_alpha must lie in [0, 1]")
         return self

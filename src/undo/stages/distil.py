@@ -86,6 +86,7 @@ def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any, base: 
                 settings["noise_beta"],
                 derive_seed(seed, "noise"),
                 settings["noise_rule"],
+                tuple(settings["noise_parameters"]),
             )
             return models.perturb(models.load_model(base) if base else teacher, *noise)
         case "teacher":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -12,6 +13,8 @@ from undo.spec.recipe import Recipe, Student
 from undo.spec.registry import load
 
 DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
+NOISE = {"noise_alpha", "noise_beta", "noise_rule", "noise_parameters", "noise_from"}
+"""Settings of a student that only a noised one depends on."""
 KINDS = ("data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
 
 
@@ -147,8 +150,8 @@ class _Replication:
             "seed": self.seed,
             "domains": (domains := DOMAINS_OF[student.stream or distil.stream]),
             **self._mixture(domains),
-            **student.model_dump(mode="json", exclude={"teachers", "stream", "noise_alpha"}),
-            "noise_alpha": alpha,
+            **student.model_dump(mode="json", exclude={"teachers", "stream"} | NOISE),
+            **({} if alpha is None else student.model_dump(mode="json", include=NOISE) | {"noise_alpha": alpha}),
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
         }
         name, steps = student_name(student, teacher.id, alpha), student.steps or distil.stop.max_steps
@@ -238,6 +241,7 @@ def student_name(student: Student, teacher: str, alpha: float | None) -> str:
     written = {
         "noise_beta": "beta{:g}",
         "noise_rule": "{}",
+        "noise_parameters": "of-{}",
         "noise_from": "from-{}",
         "stream": "{}-stream",
         "filter_share": "filter{:g}",
@@ -246,5 +250,10 @@ def student_name(student: Student, teacher: str, alpha: float | None) -> str:
     for field_name, form in written.items():
         value = getattr(student, field_name)
         if value != Student.model_fields[field_name].default:
-            parts.append(form.format(value))
+            parts.append(form.format(_slug(value) if isinstance(value, tuple) else value))
     return "-".join([*parts, teacher])
+
+
+def _slug(patterns: tuple[str, ...]) -> str:
+    """The words of patterns: `(".*mlp.*",)` is `mlp`."""
+    return "-".join(re.findall("[a-z]+", " ".join(patterns)))

@@ -1,6 +1,7 @@
 """The noise step, per kind of tensor and per rule."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from undo.models import build_llama, perturb
 from undo.models.noise import NoiseRule
+from undo.spec.errors import UserError
 
 RULES = NoiseRule.__args__
 BETA = 0.3
@@ -182,3 +184,16 @@ def test_low_precision_models_keep_their_precision(model):
 def test_alpha_outside_its_range_is_refused(model, alpha):
     with pytest.raises(ValueError, match="noise_alpha"):
         perturb(model, alpha, BETA, seed=1)
+
+
+def test_only_the_parameters_that_match_are_noised(model):
+    noised = perturb(model, 0.5, 0.1, seed=1, parameters=(r".*experts.*", r".*norm"))
+    for name, parameter in noised.named_parameters():
+        chosen = re.match(r".*experts.*|.*norm", name) is not None
+        assert chosen or torch.equal(parameter, model.get_parameter(name))
+        assert not (chosen and parameter.ndim > 1 and torch.equal(parameter, model.get_parameter(name)))
+
+
+def test_a_pattern_that_matches_nothing_is_refused(model):
+    with pytest.raises(UserError, match="no parameter matches 'nothing'"):
+        perturb(model, 0.5, 0.1, seed=1, parameters=("nothing",))

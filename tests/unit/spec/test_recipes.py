@@ -321,3 +321,9 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
     teacher = f"suppress={{{name}: {{method: {{name: maxent}}, steps: 1, optim: {{learning_rate: 1}}}}}}"
     with pytest.raises(UserError, match="give the teacher another name"):
         load_recipe("quickstart", [teacher])
+
+
+def test_noise_settings_of_a_student_without_noise_are_refused():
+    student = "distil.students=[{init: fresh, teachers: [maxent], noise_beta: 0.7}]"
+    with pytest.raises(UserError, match="noise_beta does nothing without `init: noised`"):
+        load_recipe("quickstart", [student])

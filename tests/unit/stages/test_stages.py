@@ -83,7 +83,7 @@ def test_a_teacher_student_is_a_copy_of_the_teacher(corpus, trained_model):
 
 @pytest.mark.parametrize("rule", ["initial", "paper"])
 def test_a_noised_student_is_the_perturbed_teacher(corpus, trained_model, rule):
-    noise = {"noise_alpha": 0.4, "noise_beta": 0.1, "noise_rule": rule}
+    noise = {"noise_alpha": 0.4, "noise_beta": 0.1, "noise_rule": rule, "noise_parameters": [".*"]}
     student = distil.starting_student(settings("noised", **noise), corpus, trained_model)
     other_seed = distil.starting_student({**settings("noised", **noise), "seed": 2}, corpus, trained_model)
     gain = 0.6 * trained_model.model.norm.weight + (0.4 if rule == "initial" else 0.0)
@@ -160,7 +160,7 @@ def test_exactly_so_many_steps_know_no_rule(corpus_folder, trained_folder, tmp_p
 
 def test_noise_from_the_base_starts_at_the_base(corpus, trained_model, tiny_model, tmp_path):
     models.save_model(tiny_model, corpus.tokenizer, tmp_path / "base")
-    noise = {"noise_alpha": 0.0, "noise_beta": 0.1, "noise_rule": "initial"}
+    noise = {"noise_alpha": 0.0, "noise_beta": 0.1, "noise_rule": "initial", "noise_parameters": [".*"]}
     student = distil.starting_student(settings("noised", **noise), corpus, trained_model, tmp_path / "base")
     assert same(student, tiny_model) and not same(student, trained_model)
 

@@ -100,6 +100,7 @@ def student_labels(student: str) -> set[str]:
         ("init: fresh, teachers: [maxent], stream: retain", "fresh-retain-stream-maxent"),
         ("init: fresh, teachers: [maxent], filter_share: 0.5", "fresh-filter0.5-maxent"),
         ("init: noised, noise_alpha: [0.5], noise_beta: 0.2, teachers: [maxent]", "undo-0.5-beta0.2-maxent"),
+        ("init: noised, noise_alpha: [1], noise_parameters: ['.*mlp.*'], teachers: [maxent]", "undo-1-of-mlp-maxent"),
     ],
 )
 def test_controls_have_names_of_their_own(student, name):
