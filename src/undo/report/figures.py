@@ -15,7 +15,6 @@ Results = r.Results
 COLOURS = {"base": "#8A8A8A", "oracle": "#009E73", "teacher": "#D55E00"}
 STUDENT_COLOURS = {"fresh": "#0072B2", "base_init": "#56B4E9", "teacher": "#E69F00", "noised": "#BB6E9C"}
 WEAK_NOISE, STRONG_NOISE = (223, 160, 194), (140, 58, 112)  # alpha 0 and 1: the palette's purple, lighter and darker
-MATCHING = ("#D55E00", "#0072B2", "#E69F00", "#56B4E9")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 LETTERS = dict(zip(SYMBOLS, "●■◆▲✚★", strict=True))  # the same markers for a legend in HTML
 TEXT_SIDES = ("top left", "bottom right", "bottom left")  # beside the error bars
@@ -121,7 +120,7 @@ def matching_panels(results: Results, attack: str) -> dict[str, go.Figure]:
 def _distances(results: Results, students: list[r.Row]) -> go.Figure:
     """Distillation loss by step, mean over seeds."""
     traces = []
-    for i, row in enumerate(students):
+    for row in students:
         losses: dict[int, list[float]] = {}
         for each in r.by_id(results)[row["id"]]:
             for step, loss in each["distil"]["losses"]:
@@ -133,11 +132,11 @@ def _distances(results: Results, students: list[r.Row]) -> go.Figure:
                 y=[e.mean for _, e in points],
                 name=escape(r.label(row)),
                 mode="lines",
-                line={"color": MATCHING[i % len(MATCHING)], "width": 2.2},
+                line={"color": colour(row), "width": 2.2},
             )
         )
     figure = _figure(traces, "distillation step", "KL(oracle || student) on the stream (nats per token)")
-    return figure.update_layout(height=430).update_yaxes(type="log")
+    return figure.update_layout(height=430).update_yaxes(type="log", dtick="D2")
 
 
 def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
