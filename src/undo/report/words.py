@@ -155,20 +155,23 @@ def _weak_suppression(results: Results) -> list[str]:
     return found
 
 
-TELLING = 0.1  # of the base's signal; in the language study students of teachers above it came back much faster
+TELLING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
 
 
 def _telling_teachers(results: Results) -> list[str]:
-    """Teachers whose distributions still say a good part of what the base's say about the right forget token."""
+    """Teachers whose distributions say more about the right forget token than an oracle's, or than nothing."""
     groups = r.by_id(results)
-    base, found = r.mean_of(groups.get("base", []), "forget_signal").mean, []
+    base, oracle = (r.mean_of(groups.get(id, []), "forget_signal").mean for id in ("base", "oracle"))
+    floor, found = max(0.0, oracle or 0.0), []
     for id in (row["id"] for row in r.of_role(results, "teacher")):
         signal = r.mean_of(groups[id], "forget_signal").mean
-        if base and signal is not None and signal > TELLING * base:
-            found.append(
-                f"{id} still says {r.percent(signal / base)} of what the base says about the right forget token; its "
-                "students will hear it. Suppress longer or harder before distilling."
-            )
+        if base is None or signal is None or signal - floor <= TELLING * (base - floor):
+            continue
+        share = r.percent((signal - floor) / (base - floor))
+        found.append(
+            f"{id} still says {share} of what the base says about the right forget token beyond an oracle; its "
+            "students will hear it. Suppress longer or harder before distilling."
+        )
     return found
 
 
