@@ -20,6 +20,8 @@ class Evaluation(Plugin, ABC):
     metric: ClassVar[str]
     unit: ClassVar[str]
     higher_is_better: ClassVar[bool]
+    chance: ClassVar[float] = 0.0
+    """What guessing scores, for shares."""
 
     def gap(self, goal: float, score: float) -> float:
         """How far a score falls short of a goal: in points of a share, relative to the goal for a loss."""

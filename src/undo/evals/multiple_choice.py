@@ -26,6 +26,7 @@ class MultipleChoice(Evaluation):
     metric: ClassVar[str] = "multiple choice"
     unit: ClassVar[str] = "fraction"
     higher_is_better: ClassVar[bool] = True
+    chance: ClassVar[float] = 0.25  # three wrong options
 
     batch_tokens: int = Field(4096, ge=1)
     """Tokens per forward pass; answers are batched by length."""

@@ -146,7 +146,7 @@ def _weak_suppression(results: Results) -> list[str]:
     for id in (row["id"] for row in r.of_role(results, "teacher")):
         forget, retain = (r.mean_of(groups[id], name).mean or 0.0 for name in ("forget", "retain"))
         base = r.mean_of(groups.get("base", []), "retain").mean or 0.0
-        if forget > LEFT:
+        if forget > LEFT + results["metrics"]["forget"].get("chance", 0.0):
             found.append(f"Suppression by {id} is incomplete: forget is {r.percent(forget)} before the attack.")
         if base - retain > LEFT:
             found.append(
@@ -165,8 +165,8 @@ def _telling_teachers(results: Results) -> list[str]:
     floor, found = max(0.0, oracle or 0.0), []
     for id in (row["id"] for row in r.of_role(results, "teacher")):
         signal = r.mean_of(groups[id], "forget_signal").mean
-        if base is None or signal is None or signal - floor <= TELLING * (base - floor):
-            continue
+        if base is None or signal is None or base - floor < 1 or signal - floor <= TELLING * (base - floor):
+            continue  # within a nat of an oracle, the base itself has hardly anything to tell
         share = r.percent((signal - floor) / (base - floor))
         found.append(
             f"{id} still says {share} of what the base says about the right forget token beyond an oracle; its "

@@ -52,6 +52,7 @@ def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]
             "higher_is_better": evaluation.higher_is_better,
             "unit": evaluation.unit,
             "n_items": count,
+            "chance": evaluation.chance,
             "standard_error": max(errors, default=0.0),
         }
 

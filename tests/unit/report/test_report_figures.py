@@ -111,3 +111,11 @@ def test_a_teacher_that_still_tells_is_named(results):
         row["forget_signal"] = {"base": 9.0, "oracle": 4.0, "maxent": 4.2, "rmu": 5.0}.get(row["id"], 0.0)
     told = [caveat for caveat in words.caveats(results) if "still says" in caveat]
     assert len(told) == 1 and told[0].startswith("rmu still says 20.0")
+
+
+def test_what_guessing_scores_is_no_incomplete_suppression(results):
+    for row in results["models"]:
+        row["forget"] = 0.27
+    assert any("is incomplete" in caveat for caveat in words.caveats(results))
+    results["metrics"]["forget"]["chance"] = 0.25
+    assert not any("is incomplete" in caveat for caveat in words.caveats(results))
