@@ -124,7 +124,7 @@ def test_scoring_does_not_tokenize(evaluation, trained_model, corpus, items):
         calls.append(len(texts))
         return corpus.tokenizer(texts, **knobs)
 
-    for name in ("eos_token_id", "pad_token_id", "model_max_length"):
+    for name in ("bos_token_id", "eos_token_id", "model_max_length"):
         setattr(tokenizer, name, getattr(corpus.tokenizer, name))
     encoded = evaluation.encode(tokenizer, items)
     assert calls and len(calls) <= 2, "in one go, not item by item"

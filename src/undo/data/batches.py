@@ -71,9 +71,10 @@ class Batch(NamedTuple):
 
 
 def token_batch(rows_BT: np.ndarray, pad: int, index: np.ndarray | None = None) -> TokenBatch:
-    """Ids and next-token targets of packed rows; padding is no target."""
+    """Ids and next-token targets of packed rows; padding is no target, and where it is no token it is read as 0."""
     ids_BT = torch.from_numpy(rows_BT.astype(np.int64))
-    return TokenBatch(ids_BT, next_token_targets(ids_BT.masked_fill(ids_BT == pad, IGNORE)), index=index)
+    targets_BT = next_token_targets(ids_BT.masked_fill(ids_BT == pad, IGNORE))
+    return TokenBatch(ids_BT.clamp(min=0), targets_BT, index=index)
 
 
 class Stream:

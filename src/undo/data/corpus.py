@@ -3,37 +3,74 @@
 tokenizer/    rows-<domain>-<role>.npy    items.jsonl
 """
 
+import copy
 import json
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from undo.data.dataset import DOMAINS, Dataset, Domain, Item
 from undo.data.packing import pack
-from undo.data.tokenizer import END, PAD, load_tokenizer, token_id, train_tokenizer
+from undo.data.tokenizer import encode_texts, load_tokenizer, opening_id, row_padding, train_tokenizer
+from undo.spec.errors import UserError
 
 ROLES = {"train": ("retain", "forget"), "attack": DOMAINS}
 """Who reads which domains: training never sees the neutral skill, every adversary has draws of its own."""
+Texts = dict[tuple[Domain, str], list[str]]
+"""Documents by domain and role."""
 
 
 def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Path) -> dict[str, int]:
-    """Builds the folder. Returns the number of tokens per stream."""
-    texts = {(d, role): list(dataset.documents(d, role)) for role, domains in ROLES.items() for d in domains}
+    """Builds the folder with a tokenizer that learns the texts. Returns the number of tokens per stream."""
+    texts = _texts(dataset)
     # The neutral skill's words too: a token budget must buy as many neutral documents as forget ones.
     learnt = chain(*texts.values(), dataset.tokenizer_texts())
-    tokenizer = train_tokenizer(learnt, vocab_size, row_tokens)
+    return _write(dataset, texts, train_tokenizer(learnt, vocab_size, row_tokens), folder)
+
+
+def write_corpus_for(
+    tokenizer: PreTrainedTokenizerBase, vocabulary: int, dataset: Dataset, row_tokens: int, folder: Path
+) -> dict[str, int]:
+    """Builds the folder with a model's own tokenizer; `vocabulary` is the number of tokens that the model knows.
+
+    Returns the number of tokens per stream. Raises UserError where a text has a token that the model does not know.
+    """
+    texts, tokenizer = _texts(dataset), copy.deepcopy(tokenizer)
+    tokenizer.model_max_length = row_tokens
+    asked = [item.prompt + answer for item in dataset.items() for answer in (item.answer, *item.options)]
+    highest = max(max(ids) for ids in _closed(tokenizer, [*chain(*texts.values()), *asked]))
+    if highest >= vocabulary:
+        token = tokenizer.convert_ids_to_tokens(highest)
+        raise UserError(f"the tokenizer writes {token!r} as {highest}, but the model knows {vocabulary} tokens only")
+    return _write(dataset, texts, tokenizer, folder)
+
+
+def _texts(dataset: Dataset) -> Texts:
+    return {(d, role): list(dataset.documents(d, role)) for role, domains in ROLES.items() for d in domains}
+
+
+def _write(dataset: Dataset, texts: Texts, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, int]:
     tokenizer.save_pretrained(folder / "tokenizer")
-    pad, end = token_id(tokenizer, PAD), token_id(tokenizer, END)
     counts = {}
     for (domain, role), documents in texts.items():
-        encoded = [[*ids, end] for ids in tokenizer(documents, verbose=False)["input_ids"]]
-        np.save(folder / f"rows-{domain}-{role}.npy", pack(encoded, row_tokens, pad))
+        encoded = _closed(tokenizer, documents)
+        rows = pack(encoded, tokenizer.model_max_length, row_padding(tokenizer))
+        np.save(folder / f"rows-{domain}-{role}.npy", rows)
         counts[f"{domain}/{role}"] = sum(map(len, encoded))
     with open(folder / "items.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(item._asdict()) + "\n" for item in dataset.items())
     return counts
+
+
+def _closed(tokenizer: PreTrainedTokenizerBase, documents: list[str]) -> list[list[int]]:
+    """The documents' tokens, each with its end, and with its beginning where that is another token."""
+    opening, end = opening_id(tokenizer), tokenizer.eos_token_id
+    begin = [] if opening == end else [opening]
+    assert isinstance(end, int)
+    return [[*begin, *ids, end] for ids in encode_texts(tokenizer, documents)]
 
 
 class Corpus:
@@ -42,10 +79,10 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.tokenizer = load_tokenizer(folder / "tokenizer")
-        self.pad = token_id(self.tokenizer, PAD)
+        self.pad = row_padding(self.tokenizer)
 
     def rows(self, domain: Domain, role: str) -> np.ndarray:
-        """Packed token ids (rows, row_tokens), int32."""
+        """Packed token ids (rows, row_tokens), int32; `pad` fills the end of the last row."""
         return np.load(self.folder / f"rows-{domain}-{role}.npy", allow_pickle=False)
 
     def items(self) -> list[Item]:

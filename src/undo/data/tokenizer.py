@@ -8,6 +8,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 PAD, END = "<|pad|>", "<|end|>"
+NO_TOKEN = -1
+"""What fills packed rows of a foreign tokenizer: it may have no padding token, or one that is the end token too."""
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, row_tokens: int) -> PreTrainedTokenizerFast:
@@ -34,6 +36,26 @@ def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
     found = tokenizer.convert_tokens_to_ids(token)
     assert isinstance(found, int)
     return found
+
+
+def row_padding(tokenizer: PreTrainedTokenizerBase) -> int:
+    """What fills the end of a stream's last row: our own padding token, which no text contains, or no token at all."""
+    own = tokenizer.pad_token == PAD and tokenizer.pad_token_id != tokenizer.eos_token_id
+    return token_id(tokenizer, PAD) if own else NO_TOKEN
+
+
+def opening_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token before a text: the one that begins a text where there is one, otherwise the end of the text before."""
+    found = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    assert isinstance(found, int)
+    return found
+
+
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """The texts' own tokens: what opens and ends them is added where they are used, alike for every tokenizer."""
+    if not texts:
+        return []  # transformers 5 cannot tokenize an empty list
+    return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
 
 
 @cache

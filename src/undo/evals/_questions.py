@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from undo import models, objectives
+from undo import data, models, objectives
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,17 +51,15 @@ def encode(tokenizer: Any, items: list[Item], batch_tokens: int) -> list[Questio
     What exceeds the model's context is cut off: from the left of the prompt, and where the answer alone is too long,
     from its right.
     """
-    if not items:
-        return []  # transformers 5 cannot tokenize an empty list
-    prompts = tokenizer([item.prompt for item in items], verbose=False)["input_ids"]
-    wholes = tokenizer([item.prompt + item.answer for item in items], verbose=False)["input_ids"]
-    end = tokenizer.eos_token_id
-    encoded = [
-        _fit(end, prompt, whole[len(prompt) :] + [end] * item.ends, tokenizer.model_max_length)
-        for item, prompt, whole in zip(items, prompts, wholes, strict=True)
-    ]
+    prompts = data.encode_texts(tokenizer, [item.prompt for item in items])
+    wholes = data.encode_texts(tokenizer, [item.prompt + item.answer for item in items])
+    opening, end, limit = data.opening_id(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length
+    encoded = []
+    for item, prompt, whole in zip(items, prompts, wholes, strict=True):
+        start = min(_same_opening(prompt, whole), len(whole) - bool(item.answer))
+        encoded.append(_fit(opening, whole[:start], whole[start:] + [end] * item.ends, limit))
     groups = _by_length([len(ids) for ids, _ in encoded], batch_tokens)
-    return [_questions([encoded[index] for index in group], group, tokenizer.pad_token_id) for group in groups]
+    return [_questions([encoded[index] for index in group], group) for group in groups]
 
 
 def score(model: Any, encoded: list[Questions], of_rows: Callable[[Asked], Tensor]) -> list[float]:
@@ -93,11 +91,16 @@ def token_losses(asked: Asked) -> Tensor:
     return losses_N
 
 
-def _fit(end: int, prompt: list[int], answer: list[int], limit: int) -> tuple[list[int], int]:
-    """A row of at most `limit` tokens, opened by the end token, and where its answer starts."""
+def _same_opening(prompt: list[int], whole: list[int]) -> int:
+    """Tokens that both open with: a prompt's last one may be another once the answer follows, and is asked for then."""
+    return next((i for i, pair in enumerate(zip(prompt, whole, strict=False)) if pair[0] != pair[1]), len(prompt))
+
+
+def _fit(opening: int, prompt: list[int], answer: list[int], limit: int) -> tuple[list[int], int]:
+    """A row of at most `limit` tokens with its opening one, and where its answer starts."""
     answer = answer[: limit - 1]
     prompt = prompt[max(0, len(prompt) + len(answer) + 1 - limit) :]
-    return [end, *prompt, *answer], len(prompt) + 1
+    return [opening, *prompt, *answer], len(prompt) + 1
 
 
 def _by_length(lengths: list[int], batch_tokens: int) -> list[list[int]]:
@@ -110,13 +113,14 @@ def _by_length(lengths: list[int], batch_tokens: int) -> list[list[int]]:
     return groups
 
 
-def _questions(encoded: list[tuple[list[int], int]], items: list[int], pad: int) -> Questions:
+def _questions(encoded: list[tuple[list[int], int]], items: list[int]) -> Questions:
     import torch
 
     from undo.data.batches import TokenBatch
 
     longest = max(len(ids) for ids, _ in encoded)
-    ids_BT = torch.tensor([ids + [pad] * (longest - len(ids)) for ids, _ in encoded])
+    # Padding comes after all that is asked, where a causal model cannot see it: any token will do.
+    ids_BT = torch.tensor([ids + ids[:1] * (longest - len(ids)) for ids, _ in encoded])
     targets_BT = torch.full_like(ids_BT, objectives.IGNORE)
     for row, (ids, start) in enumerate(encoded):
         targets_BT[row, start - 1 : len(ids) - 1] = ids_BT[row, start : len(ids)]

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from undo import data
 from undo.data.batches import Batch, Stream, token_batch
+from undo.data.tokenizer import NO_TOKEN
 from undo.objectives import IGNORE
 
 PAD, END = 0, 1
@@ -178,3 +179,10 @@ def test_a_mixed_batch_holds_its_share_of_forget_rows_and_at_least_one(corpus, s
     assert (len(batch.retain.ids), len(batch.forget.ids)) == (16 - forget, forget)
     alone = data.domain_batches(corpus, ["retain"], "train", 16, 1, share)(0)
     assert (len(alone.retain.ids), len(alone.forget.ids)) == (16, 0)
+
+
+def test_what_fills_a_row_without_being_a_token_is_no_target_whatever_the_real_tokens_are():
+    """The end token of a foreign tokenizer may be its padding too: the place decides, and real ends are learnt."""
+    rows = token_batch(np.array([[5, END, 6, END], [0, END, NO_TOKEN, NO_TOKEN]], dtype=np.int32), NO_TOKEN)
+    assert rows.targets.tolist() == [[END, 6, END, IGNORE], [END, IGNORE, IGNORE, IGNORE]]
+    assert rows.ids.min() == 0 and rows.tokens() == 4
