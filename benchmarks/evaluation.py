@@ -22,6 +22,7 @@ def rows(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         data.write_corpus(recipe.data.dataset, recipe.data.vocab_size, recipe.data.row_tokens, Path(folder))  # type: ignore[arg-type]
         corpus = data.open_corpus(Path(folder))
+        assert recipe.model is not None
         shape = recipe.model.model_dump()
         model = models.freeze(
             models.build_llama(**shape, row_tokens=recipe.data.row_tokens, tokenizer=corpus.tokenizer, seed=1)

@@ -4,9 +4,11 @@ from undo.spec.lazy import lazy
 
 __getattr__ = lazy(
     __name__,
-    build="build_llama freeze load_model save_model",
+    build="build_llama freeze load_model save_model untrained_like",
+    folder="count_weights find_folder fingerprint",
     head="hidden_states output_head predict",
     layers="decoder_layers layer_outputs matching_parameters pick_layers",
     noise="perturb",
+    pretrained="adopt limits",
     weights="gradients movable restored shift",
 )

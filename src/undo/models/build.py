@@ -1,5 +1,6 @@
 """Models from a recipe, and Hugging Face folders in and out."""
 
+import copy
 from pathlib import Path
 
 import torch
@@ -33,6 +34,13 @@ def build_llama(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
+
+
+def untrained_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """A model of the same architecture with weights by its own initialiser; the seed alone decides them."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return type(model)(copy.deepcopy(model.config))
 
 
 def load_model(folder: Path) -> PreTrainedModel:

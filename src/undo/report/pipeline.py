@@ -21,7 +21,7 @@ class Box:
 def columns(results: Results) -> list[tuple[str, list[Box]]]:
     """(stage, boxes) in order; empty stages are left out."""
     found = [
-        ("pretrain", _pretrained(results)),
+        ("start" if results["recipe"].get("pretrained") else "pretrain", _pretrained(results)),
         ("suppress", _teachers(results)),
         ("perturb + distil", _students(results)),
         ("attack", _attacks(results)),
@@ -32,6 +32,8 @@ def columns(results: Results) -> list[tuple[str, list[Box]]]:
 def _pretrained(results: Results) -> list[Box]:
     notes = {"base": "trained on retain and forget data", "oracle": "never saw forget data"}
     groups, settings = r.by_id(results), results["recipe"].get("pretrain") or {}
+    if given := results["recipe"].get("pretrained"):
+        return [Box("base", f"{given['path']}, as it was given", "")] if "base" in groups else []
     made = [id for id in notes if id in groups]
     return [Box(id, notes[id], _cost(results, groups[id], settings.get(f"{id}_steps"))) for id in made]
 

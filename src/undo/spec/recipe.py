@@ -1,6 +1,6 @@
 """WHAT to run: the recipe of a study. Every field says its meaning, unit and source; nothing here imports torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -42,8 +42,9 @@ class Data(Spec):
 
     dataset: Annotated[SerializeAsAny[Plugin], PluginOf("datasets")]
     """A dataset by name, or with its knobs."""
-    vocab_size: int = Field(512, ge=259)
-    """Largest vocabulary of the byte-level BPE (256 bytes, padding, end, merges)."""
+    vocab_size: int | None = Field(512, ge=259)
+    """Largest vocabulary of the byte-level BPE (256 bytes, padding, end, merges); none where a pretrained model has its
+    own tokenizer."""
     row_tokens: int = Field(64, ge=8)
     """Tokens per packed row: the context length of the models."""
     forget_share: float = Field(0.5, gt=0, lt=1)
@@ -67,6 +68,15 @@ class Model(Spec):
         if self.width % (2 * self.heads):
             raise ValueError(f"width {self.width} must be a multiple of 2 x heads = {2 * self.heads} (rotary pairs)")
         return self
+
+
+class Pretrained(Spec):
+    """A model to start at, in place of one that the study trains: the base is this one, and there is no oracle."""
+
+    path: str = Field(min_length=1)
+    """A folder as transformers saves it (configuration, safetensors, tokenizer), or a model in the hub's cache."""
+    revision: str | None = None
+    """Branch, tag or commit, where the path is a name on the hub."""
 
 
 class Pretrain(Spec):
@@ -196,6 +206,11 @@ class Attack(Spec):
     """What is relearnt: the forget skill, and as a control the neutral one that no model ever saw."""
 
 
+def _contradiction(key: str, hint: str) -> PydanticCustomError:
+    """What no field alone can know: the key that it is about, and what is wrong."""
+    return PydanticCustomError("reference", "{hint}", {"hint": hint, "key": key})
+
+
 class Recipe(Spec):
     """A study."""
 
@@ -206,8 +221,12 @@ class Recipe(Spec):
     seeds: tuple[int, ...] = Field(min_length=1)
     """Seeds of initialisation, data order and noise; every seed is a whole replication of the study."""
     data: Data
-    model: Model
-    pretrain: Pretrain
+    pretrained: Pretrained | None = None
+    """Somebody's own model as base; then `model`, `pretrain` and `data.vocab_size` are left out."""
+    model: Model | None = None
+    """Shape of the models that the study trains itself."""
+    pretrain: Pretrain | None = None
+    """How base and oracle are trained."""
     suppress: dict[str, Suppress] = Field(min_length=1)
     """Teachers by name."""
     distil: Distil
@@ -216,6 +235,41 @@ class Recipe(Spec):
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pretrained_has_its_tokenizer(cls, content: Any) -> Any:
+        """The usual vocabulary is no answer where none may be given."""
+        if isinstance(content, dict) and content.get("pretrained") and isinstance(content.get("data"), dict):
+            return content | {"data": {"vocab_size": None, **content["data"]}}
+        return content
+
+    @model_validator(mode="after")
+    def _starts_somewhere(self) -> "Recipe":
+        """Either the study trains its base, or it is given one."""
+        given = {"model": self.model, "pretrain": self.pretrain, "data.vocab_size": self.data.vocab_size}
+        for key, value in given.items():
+            if self.pretrained and value is not None:
+                raise _contradiction(key, f"a pretrained model has its own; leave {key} out")
+            if not self.pretrained and value is None:
+                raise _contradiction(key, f"{key} is needed, or else `pretrained` with a model to start at")
+        return self
+
+    @model_validator(mode="after")
+    def _pretrained_has_no_past(self) -> "Recipe":
+        """What a study knows only of models that it has trained itself."""
+        if self.pretrained:
+            for name, suppress in self.suppress.items():
+                if suppress.start == "initial":
+                    raise _contradiction(f"suppress.{name}.start", "the initial weights of a pretrained model are gone")
+            for index, student in enumerate(self.distil.students):
+                if student.init == "base_init":
+                    text = "the initial weights of a pretrained model are gone; start at `fresh`"
+                    raise _contradiction(f"distil.students.{index}.init", text)
+                if "oracle" in student.teachers:
+                    text = "a pretrained model has no oracle, which would be one trained alike without forget data"
+                    raise _contradiction(f"distil.students.{index}.teachers", text)
+        return self
+
     @model_validator(mode="after")
     def _references_exist(self) -> "Recipe":
         for index, student in enumerate(self.distil.students):
@@ -223,8 +277,7 @@ class Recipe(Spec):
                 known = [*self.suppress, *UNSUPPRESSED]
                 if teacher not in known:
                     hint = f"no teacher '{teacher}' under suppress; {nearest(teacher, known)}"
-                    context = {"hint": hint, "key": f"distil.students.{index}.teachers"}
-                    raise PydanticCustomError("reference", "{hint}", context)
+                    raise _contradiction(f"distil.students.{index}.teachers", hint)
         return self
 
     @field_validator("suppress")

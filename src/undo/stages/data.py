@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from undo import data
+from undo import data, models
+from undo.spec.errors import UserError
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
 
@@ -14,5 +16,16 @@ VERSION = 1
 def run(settings: dict[str, Any], context: Context) -> Outcome:
     """Writes tokenizer, packed rows and items."""
     dataset = load("datasets", settings["dataset"]["name"]).model_validate(settings["dataset"])
-    counts = data.write_corpus(dataset, settings["vocab_size"], settings["row_tokens"], context.folder)
+    rows, adopted = settings["row_tokens"], context.inputs.get("model")
+    if adopted is None:
+        counts = data.write_corpus(dataset, settings["vocab_size"], rows, context.folder)
+    else:
+        counts = _for_model(adopted, dataset, rows, context.folder)
     return Outcome(evals={"tokens": counts})
+
+
+def _for_model(adopted: Path, dataset: Any, row_tokens: int, folder: Path) -> dict[str, int]:
+    vocabulary, context = models.limits(adopted)
+    if context is not None and row_tokens > context:
+        raise UserError(f"data.row_tokens is {row_tokens}, but the model reads {context} tokens at most; lower it")
+    return data.write_corpus_for(data.load_tokenizer(adopted), vocabulary, dataset, row_tokens, folder)

@@ -77,7 +77,7 @@ def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any, base: 
     seed = settings["seed"]
     match settings["init"]:
         case "fresh":
-            return initial_model(settings["model"], corpus, seed, of="student")
+            return fresh_student(settings["model"], corpus, teacher, seed)
         case "base_init":
             return initial_model(settings["model"], corpus, seed)
         case "noised":
@@ -93,6 +93,13 @@ def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any, base: 
             return models.perturb(teacher, 0.0, 0.0, seed)
         case other:
             raise ValueError(f"unknown student initialisation '{other}'")
+
+
+def fresh_student(shape: dict[str, Any] | None, corpus: Any, teacher: Any, seed: int) -> Any:
+    """Untrained weights of its own: of the study's shape, or of the teacher's where the study was given its base."""
+    if shape is None:
+        return models.untrained_like(teacher, derive_seed(seed, "initial", "student"))
+    return initial_model(shape, corpus, seed, of="student")
 
 
 def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | None) -> Any:

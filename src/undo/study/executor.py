@@ -134,7 +134,8 @@ class Execution:
             "inputs": stage.inputs,
             "version": stage_version(stage.kind),
             "folder": str(self.store.folder(stage.id)),
-            "input_folders": {role: str(_input_folder(self.store, id)) for role, id in stage.inputs.items()},
+            "input_folders": stage.outside
+            | {role: str(_input_folder(self.store, id)) for role, id in stage.inputs.items()},
             "checkpoint_seconds": self.plan.recipe.checkpoint_seconds,
         }
         assert worker.process.stdin is not None

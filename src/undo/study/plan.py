@@ -6,16 +6,18 @@ import importlib
 import re
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from undo import models
 from undo.spec.keys import content_key
-from undo.spec.recipe import Recipe, Student
+from undo.spec.recipe import Pretrain, Recipe, Student
 from undo.spec.registry import load
 
 DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
 NOISE = {"noise_alpha", "noise_beta", "noise_rule", "noise_parameters", "noise_from"}
 """Settings of a student that only a noised one depends on."""
-KINDS = ("data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
+KINDS = ("adopt", "data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Stage:
     inputs: dict[str, str]  # role -> id of the stage that fills it
     steps: int = 0
     flops: float = 0.0  # estimated; the ledger holds the counted ones
+    outside: dict[str, str] = field(default_factory=dict)  # role -> a folder that is no artifact; the settings name it
 
     @cached_property
     def id(self) -> str:
@@ -63,18 +66,29 @@ class ModelNode:
     attacks: list[AttackRun] = field(default_factory=list)
 
 
+class Origin(NamedTuple):
+    """The model that a study starts at: where it lies now, what tells it from others, and how many weights it has."""
+
+    folder: Path
+    fingerprint: str
+    weights: int
+
+
 @dataclass
 class Plan:
     """The whole study: stages by id in an order in which inputs come first, and its models."""
 
     recipe: Recipe
+    origin: Origin | None = None
     stages: dict[str, Stage] = field(default_factory=dict)
     models: list[ModelNode] = field(default_factory=list)
 
     @property
     def study(self) -> str:
         """Recipe name and short key; what cannot change a result is no part of it."""
-        content = self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "summary"})
+        content = self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "summary", "pretrained"})
+        if self.origin:
+            content["pretrained"] = self.origin.fingerprint
         return f"{self.recipe.name}-{content_key(content)[:4]}"
 
     def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
@@ -92,27 +106,42 @@ def stage_version(kind: str) -> int:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
-    plan = Plan(recipe)
-    corpus = plan.add("data", "data", recipe.data.model_dump(mode="json", exclude={"forget_share"}), {})
+    plan = Plan(recipe, _origin(recipe))
+    adopted, settings = _adopted(plan), recipe.data.model_dump(mode="json", exclude={"forget_share"})
+    corpus = plan.add("data", "data", settings, {"model": adopted} if adopted else {})
     for seed in recipe.seeds:
-        _Replication(plan, corpus, seed).build()
+        _Replication(plan, corpus, adopted, seed).build()
     return plan
+
+
+def _origin(recipe: Recipe) -> Origin | None:
+    if recipe.pretrained is None:
+        return None
+    folder = models.find_folder(recipe.pretrained.path, recipe.pretrained.revision)
+    return Origin(folder, models.fingerprint(folder), models.count_weights(folder))
+
+
+def _adopted(plan: Plan) -> str | None:
+    """The stage that brings the model in: by its content, wherever it lies."""
+    if plan.origin is None:
+        return None
+    outside = {"pretrained": str(plan.origin.folder)}
+    return plan.add("adopt", "base", {"fingerprint": plan.origin.fingerprint}, {}, outside=outside)
 
 
 class _Replication:
     """The stages of one seed."""
 
-    def __init__(self, plan: Plan, corpus: str, seed: int) -> None:
-        self.plan, self.recipe, self.corpus, self.seed = plan, plan.recipe, corpus, seed
-        self.shape = self.recipe.model.model_dump(mode="json")
+    def __init__(self, plan: Plan, corpus: str, adopted: str | None, seed: int) -> None:
+        self.plan, self.recipe, self.corpus, self.adopted, self.seed = plan, plan.recipe, corpus, adopted, seed
+        self.shape = self.recipe.model.model_dump(mode="json") if self.recipe.model else None
         name = load("datasets", self.recipe.data.dataset.name).evaluation  # type: ignore[attr-defined]
         self.evaluation = load("evals", name)(name=name).model_dump(mode="json")
 
     def build(self) -> None:
         """Every model of the seed."""
-        base = self._pretrained("base", ["retain", "forget"], self.recipe.pretrain.base_steps)
-        oracle = self._pretrained("oracle", ["retain"], self.recipe.pretrain.oracle_steps)
-        teachers = {"base": base, "oracle": oracle}
+        teachers = self._sources()
+        base = teachers["base"]
         teachers |= {name: self._teacher(name, base) for name in self.recipe.suppress}
         for model in teachers.values():
             self._test(model, base)
@@ -121,8 +150,16 @@ class _Replication:
                 for alpha in student.noise_alpha or (None,):
                     self._test(self._student(student, teachers[name], alpha, base), base)
 
-    def _pretrained(self, role: str, domains: list[str], steps: int) -> ModelNode:
+    def _sources(self) -> dict[str, ModelNode]:
+        """Base and oracle, or the base that the study is given: the same one for every seed."""
         pretrain = self.recipe.pretrain
+        if pretrain is None:
+            assert self.adopted is not None
+            return {"base": ModelNode("base", "base", self.seed, self.adopted)}
+        base = self._pretrained(pretrain, "base", ["retain", "forget"], pretrain.base_steps)
+        return {"base": base, "oracle": self._pretrained(pretrain, "oracle", ["retain"], pretrain.oracle_steps)}
+
+    def _pretrained(self, pretrain: Pretrain, role: str, domains: list[str], steps: int) -> ModelNode:
         settings = {
             "model": self.shape,
             "domains": domains,
@@ -230,6 +267,10 @@ class _Replication:
     def _row_flops(self, passes: int) -> float:
         """Estimated FLOPs of a row: a forward pass costs 2 per weight and token, and attention; backward two passes."""
         model, tokens = self.recipe.model, self.recipe.data.row_tokens
+        if model is None:
+            assert self.plan.origin is not None
+            return passes * tokens * 2 * self.plan.origin.weights
+        assert self.recipe.data.vocab_size is not None
         weights = model.layers * (4 * model.width**2 + 3 * model.width * model.mlp_width)
         weights += model.width * self.recipe.data.vocab_size
         return passes * tokens * (2 * weights + 4 * model.layers * tokens * model.width)

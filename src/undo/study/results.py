@@ -137,9 +137,9 @@ def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
 
 
 def _totals(plan: Plan, store: Store) -> dict[str, Any]:
-    """CPU seconds of the whole study's stages, and of pretraining its bases."""
+    """CPU seconds of the whole study's stages, and of pretraining its bases where it did that."""
     spent = {id: _ledger(store, id)["stage_cpu_s"] for id in plan.stages if store.done(id)}
-    bases = {node.stage for node in plan.models if node.role == "base"}
+    bases = {node.stage for node in plan.models if node.role == "base" and plan.stages[node.stage].kind == "pretrain"}
     base_s = sum(spent.get(id, 0.0) for id in bases)
     return {
         "study_s": round(sum(spent.values()), 1),

@@ -327,3 +327,43 @@ def test_noise_settings_of_a_student_without_noise_are_refused():
     student = "distil.students=[{init: fresh, teachers: [maxent], noise_beta: 0.7}]"
     with pytest.raises(UserError, match="noise_beta does nothing without `init: noised`"):
         load_recipe("quickstart", [student])
+
+
+# -- a pretrained model in place of one that the study trains ----------------------------------------------------------
+
+OWN = ["pretrained.path=anywhere", "model=null", "pretrain=null", "data.vocab_size=null"]
+STUDENTS = "distil.students=[{init: %s, teachers: [%s]}]"
+KEPT = [*OWN, STUDENTS % ("fresh", "maxent")]
+
+
+def test_a_study_may_start_at_a_model_of_somebodys_own():
+    recipe = load_recipe("smoke", KEPT)
+    assert recipe.pretrained.path == "anywhere" and recipe.data.vocab_size is None
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_the_vocabulary_is_the_models_own_where_none_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    settings = {"pretrained": {"path": "x"}, "model": None, "pretrain": None, "data": {"vocab_size": None}}
+    path.write_text(yaml.safe_dump({"extends": "smoke", "name": "mine", "summary": "x", **settings}))
+    assert load_recipe(path, KEPT[4:]).data.vocab_size is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key", "says"),
+    [
+        ([*KEPT, "model={width: 32}"], "model", "a pretrained model has its own; leave model out"),
+        ([o for o in KEPT if o != "pretrain=null"], "pretrain", "leave pretrain out"),
+        ([*KEPT, "data.vocab_size=320"], "data.vocab_size", "leave data.vocab_size out"),
+        (["model=null"], "model", "model is needed, or else `pretrained`"),
+        (["data.vocab_size=null"], "data.vocab_size", "data.vocab_size is needed"),
+        ([*OWN, STUDENTS % ("base_init", "maxent")], "distil.students.0.init", "start at `fresh`"),
+        ([*OWN, STUDENTS % ("fresh", "maxent, oracle")], "distil.students.0.teachers", "no oracle"),
+        ([*KEPT, "suppress.maxent.start=initial"], "suppress.maxent.start", "initial weights of a pretrained model"),
+        ([*KEPT, "pretrained.pth=x"], "pretrained.pth", "did you mean 'path'?"),
+        ([*KEPT, "pretrained.path="], "pretrained.path", "string"),
+    ],
+)
+def test_what_a_pretrained_model_cannot_have_is_refused(overrides, key, says):
+    message = refusal("smoke", overrides)
+    assert key in message and says in message and "\n" not in message

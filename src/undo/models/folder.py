@@ -1,0 +1,98 @@
+"""A model's folder before anything is loaded from it: where it is, what tells it from others, its size. No torch."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from undo.spec.errors import UserError
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+"""Files of which a folder with a tokenizer has at least one."""
+READ_WHOLE = (*TOKENIZER_FILES, "config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+"""Files that say what the weights mean: hashed to the last byte where they are there."""
+END_BYTES = 4096
+"""Bytes hashed at either end of every tensor: training moves whole tensors, and gigabytes would take too long."""
+
+
+class _Tensor(NamedTuple):
+    start: int
+    end: int
+    entries: int
+
+
+def find_folder(path: str, revision: str | None = None) -> Path:
+    """The folder of a local path, or of a model of the hub that lies in its cache already.
+
+    Raises UserError where there is none, or where it holds no model that can be used.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        folder = _cached(path, revision)
+    elif revision is not None:
+        raise UserError(f"pretrained.revision names a version on the hub, but '{path}' is a folder; leave it out")
+    if not (folder / "config.json").is_file():
+        raise UserError(f"'{path}' holds no config.json: pretrained.path must be a model as transformers saves it")
+    if not list(folder.glob("*.safetensors")):
+        raise UserError(f"'{path}' holds no weights in safetensors; save the model again with a recent transformers")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(f"'{path}' holds no tokenizer (one of {', '.join(TOKENIZER_FILES)}); save it beside the model")
+    return folder
+
+
+def _cached(name: str, revision: str | None) -> Path:
+    """Nothing is downloaded: a study must not depend on what a name means tomorrow."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except (HFValidationError, LocalEntryNotFoundError):
+        version = f" --revision {revision}" if revision else ""
+        fetch = f"hf download {name}{version}"
+        raise UserError(f"pretrained.path '{name}' is no folder and no model in the hub's cache; {fetch}") from None
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hexadecimal digits that change with configuration, tokenizer and weights, and not with the folder's place.
+
+    Of the weights it reads names, shapes, sizes and both ends of every tensor, no matter how large the model is.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(READ_WHOLE):
+        if (folder / name).is_file():
+            digest.update(f"{name}\n".encode() + (folder / name).read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+        _add_weights(digest, path)
+    return digest.hexdigest()[:16]
+
+
+def count_weights(folder: Path) -> int:
+    """Entries of all tensors in the folder."""
+    return sum(tensor.entries for path in folder.glob("*.safetensors") for tensor in _tensors(path)[1])
+
+
+def _add_weights(digest: Any, path: Path) -> None:
+    header, tensors = _tensors(path)
+    digest.update(header)
+    with open(path, "rb") as file:
+        for start, end, _ in tensors:
+            for place in (start, max(start, end - END_BYTES)):
+                file.seek(place)
+                digest.update(file.read(min(END_BYTES, end - place)))
+
+
+def _tensors(path: Path) -> tuple[bytes, list[_Tensor]]:
+    """The header of a safetensors file and where its tensors lie: 8 bytes of length, JSON, then the data."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= path.stat().st_size else b""
+    try:
+        described = json.loads(header)
+        described.pop("__metadata__", None)
+        found = [(8 + length, *tensor["data_offsets"], math.prod(tensor["shape"])) for tensor in described.values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is no safetensors file; is it cut off, or a pointer (git lfs pull)?") from None
+    return header, [_Tensor(data + start, data + end, entries) for data, start, end, entries in found]

@@ -1,0 +1,334 @@
+"""Somebody's own model: every usual family is adopted, and what cannot work is refused in one line."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    LlamaModel,
+    MixtralConfig,
+    Qwen2Config,
+    Qwen3Config,
+    Qwen3MoeConfig,
+)
+
+from undo import methods, models
+from undo.data import TokenBatch, domain_batches
+from undo.methods.maxent import MaxEnt
+from undo.methods.rmu import RMU
+from undo.models.pretrained import adopt, limits
+from undo.objectives.predictions import logit_chunks
+from undo.spec.errors import UserError
+
+VOCABULARY = 320  # the corpus' 300 tokens, padded to a multiple of 64 as published models are
+SHAPE = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "intermediate_size": 24,
+    "max_position_embeddings": 48,
+    "bos_token_id": 1,
+    "eos_token_id": 1,
+    "pad_token_id": 0,
+}
+MOE = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 24, "head_dim": 8}
+GPT2 = {"vocab_size": VOCABULARY, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 48}
+DOWN = r"mlp\.down_proj\."
+FAMILIES = {  # configuration, the blocks' name, the MLPs' down projections
+    "llama": (lambda: LlamaConfig(**SHAPE), "model.layers", DOWN),
+    "gpt2": (lambda: GPT2Config(**GPT2, bos_token_id=1, eos_token_id=1), "transformer.h", r"mlp\.c_proj\."),
+    "gpt_neox": (lambda: GPTNeoXConfig(**SHAPE), "gpt_neox.layers", r"mlp\.dense_4h_to_h\."),
+    "qwen2": (lambda: Qwen2Config(**SHAPE), "model.layers", DOWN),
+    "qwen3": (lambda: Qwen3Config(**SHAPE, head_dim=8), "model.layers", DOWN),
+    "gemma2": (lambda: Gemma2Config(**SHAPE, head_dim=8), "model.layers", DOWN),
+    "gemma3": (lambda: Gemma3TextConfig(**SHAPE, head_dim=8), "model.layers", DOWN),
+    "mixtral": (lambda: MixtralConfig(**SHAPE, num_local_experts=3), "model.layers", r"mlp\.experts\.down_proj"),
+    "qwen3_moe": (lambda: Qwen3MoeConfig(**SHAPE, **MOE), "model.layers", r"mlp\.experts\.down_proj"),
+}
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+def save(folder, config, tokenizer):
+    torch.manual_seed(3)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def own(corpus, tmp_path):
+    """A function from a family's name to its folder."""
+    return lambda family="llama": save(tmp_path / "own", FAMILIES[family][0](), corpus.tokenizer)
+
+
+def edit(path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.fixture(scope="module")
+def rows(corpus) -> TokenBatch:
+    return domain_batches(corpus, ["retain", "forget"], "train", 4, seed=1)(0).all()
+
+
+def own_logits(model, rows):
+    with torch.no_grad():
+        return model.eval()(input_ids=rows.ids).logits
+
+
+@every_family
+def test_a_model_survives_adoption_and_the_way_to_disk(family, own, rows, tmp_path):
+    folder = own(family)
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    model, tokenizer = adopt(folder)
+    models.save_model(model, tokenizer, tmp_path / "adopted")
+    loaded = models.load_model(tmp_path / "adopted")
+    assert torch.equal(own_logits(loaded, rows), own_logits(plain, rows))
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+    assert limits(tmp_path / "adopted") == (VOCABULARY, 48)
+    assert AutoTokenizer.from_pretrained(tmp_path / "adopted").eos_token_id == tokenizer.eos_token_id
+
+
+@every_family
+def test_its_layers_are_found(family, own):
+    model, _ = adopt(own(family))
+    assert [name for name, _ in models.decoder_layers(model)] == [f"{FAMILIES[family][1]}.{i}" for i in range(2)]
+
+
+@every_family
+def test_its_predictions_are_its_logits(family, own, rows):
+    model, _ = adopt(own(family))
+    with torch.no_grad():
+        found = models.predict(model, rows)
+        assert found.head is not None, "computed apart from the body, or large vocabularies do not fit"
+        logits = torch.cat([chunk.clone() for _, (chunk,) in logit_chunks(found.flat())])
+    torch.testing.assert_close(logits, own_logits(model, rows).flatten(0, 1), rtol=1e-4, atol=1e-5)
+
+
+@every_family
+@pytest.mark.parametrize("rule", ["initial", "paper", "reinit"])
+def test_noise_reaches_every_weight(family, own, rule):
+    model, _ = adopt(own(family))
+    first, again = (models.perturb(model, 0.5, 0.1, 7, rule) for _ in range(2))
+    same, none = models.perturb(model, 0.0, 0.1, 7, rule), dict(model.named_parameters())
+    for name, parameter in first.named_parameters():
+        assert parameter.isfinite().all() and torch.equal(parameter, again.get_parameter(name))
+        assert torch.equal(same.get_parameter(name), none[name])
+        assert parameter.ndim < 2 or not torch.equal(parameter, none[name])
+
+
+def test_a_redrawn_gpt2_has_the_small_residual_weights_of_its_own_initialiser(own):
+    model, _ = adopt(own("gpt2"))
+    redrawn = models.perturb(model, 1.0, 1.0, 7, "reinit").transformer.h[0].mlp
+    assert redrawn.c_proj.weight.std().item() == pytest.approx(0.02 / 4**0.5, rel=0.1)
+    assert redrawn.c_fc.weight.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+@every_family
+def test_a_fresh_one_is_drawn_by_the_familys_own_initialiser(family, own):
+    model, _ = adopt(own(family))
+    torch.manual_seed(5)
+    expected = type(model)(model.config)
+    state = torch.get_rng_state()
+    fresh, other = models.untrained_like(model, 5), models.untrained_like(model, 6)
+    assert torch.equal(torch.get_rng_state(), state)
+    for name, parameter in fresh.named_parameters():
+        assert torch.equal(parameter, expected.get_parameter(name))
+        if parameter.ndim > 1 and parameter.any():
+            assert not torch.equal(parameter, other.get_parameter(name))
+            assert not torch.equal(parameter, model.get_parameter(name))
+
+
+def step(method, model, batch, reference=None) -> set[str]:
+    """Names of the parameters that a step of a method moves."""
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    allowed = method.trainable(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in allowed)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    terms = method.loss(model.train(), batch, methods.Memo(reference, 1))
+    assert terms.total.isfinite()
+    terms.total.backward()
+    optimizer.step()
+    return {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+
+
+@every_family
+def test_a_step_of_maxent_moves_all_of_it(family, own, batch):
+    model, _ = adopt(own(family))
+    assert step(MaxEnt(name="maxent"), model, batch) == {name for name, _ in model.named_parameters()}
+
+
+@every_family
+def test_a_step_of_rmu_moves_the_down_projections_of_its_layer(family, own, batch):
+    folder = own(family)
+    (model, _), (reference, _) = adopt(folder), adopt(folder)
+    _, blocks, down = FAMILIES[family]
+    moved = step(RMU(name="rmu", layers=(1,), parameters=(down,)), model, batch, models.freeze(reference))
+    assert moved and all(name.startswith(f"{blocks}.1.mlp.") for name in moved)
+
+
+# -- what is mended on the way in --------------------------------------------------------------------------------------
+
+
+def test_weights_in_half_precision_become_fp32(own, corpus):
+    folder = own()
+    half = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    half.save_pretrained(folder)
+    model, _ = adopt(folder)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_an_end_token_that_is_the_padding_token_too_can_be_learnt(own, corpus, rows, tmp_path):
+    """torch gives an embedding's padding row no gradient, and initialisers set it to 0."""
+    folder = own()
+    edit(folder / "config.json", pad_token_id=1)
+    model, tokenizer = adopt(folder)
+    models.save_model(model, tokenizer, tmp_path / "adopted")
+    loaded = models.load_model(tmp_path / "adopted")
+    loaded.get_input_embeddings()(rows.ids).sum().backward()
+    assert loaded.get_input_embeddings().weight.grad[1].any() and (rows.ids == 1).any()
+    assert models.untrained_like(loaded, 1).get_input_embeddings().weight[1].any()
+
+
+def test_dropout_is_switched_off(own, tmp_path):
+    """Chance that no seed of the study decides."""
+    model, tokenizer = adopt(own("gpt2"))
+    models.save_model(model, tokenizer, tmp_path / "adopted")
+    loaded = models.load_model(tmp_path / "adopted")
+    assert model.config.resid_pdrop == 0 and {m.p for m in loaded.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
+
+
+def test_published_generation_settings_that_cannot_be_saved_do_no_harm(own, tmp_path):
+    folder = own()
+    edit(folder / "generation_config.json", temperature=0.6, top_p=0.9, do_sample=False)
+    models.save_model(*adopt(folder), tmp_path / "adopted")
+    assert models.load_model(tmp_path / "adopted").generation_config.temperature is None
+
+
+def test_a_begin_token_ends_texts_where_no_other_does(own):
+    folder = own()
+    edit(folder / "tokenizer_config.json", eos_token=None)
+    _, tokenizer = adopt(folder)
+    assert tokenizer.eos_token == tokenizer.bos_token == "<|end|>"
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------
+
+
+def test_a_tokenizer_without_any_end_is_refused(own):
+    folder = own()
+    edit(folder / "tokenizer_config.json", eos_token=None, bos_token=None)
+    with pytest.raises(UserError, match="no end token; name one in its tokenizer_config"):
+        adopt(folder)
+
+
+def test_missing_weights_are_refused_instead_of_drawn_by_chance(own, corpus):
+    folder = own()
+    LlamaModel(LlamaConfig(**SHAPE)).save_pretrained(folder)
+    with pytest.raises(UserError, match=r"lacks weights of LlamaForCausalLM: lm_head\.weight"):
+        adopt(folder)
+
+
+def test_an_encoder_is_refused(corpus, tmp_path):
+    config = BertConfig(**SHAPE | {"bos_token_id": None, "eos_token_id": None})
+    with pytest.raises(UserError, match="no causal model"):
+        adopt(save(tmp_path / "own", config, corpus.tokenizer))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised; start from the ones in full"),
+        ({"model_type": "nonsense"}, "transformers cannot load .*nonsense"),
+        ({"model_type": "gemma3", "text_config": {}}, "more than text"),
+        ({"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}, "transformers cannot load"),
+    ],
+)
+def test_models_that_cannot_be_used_are_refused_in_one_line(own, changes, says):
+    folder = own()
+    edit(folder / "config.json", **changes)
+    with pytest.raises(UserError, match=says) as refused:
+        adopt(folder)
+    assert "\n" not in str(refused.value)
+
+
+# -- before anything is loaded -----------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_known_by_its_content_and_not_by_its_place(own, tmp_path):
+    folder = own()
+    known = models.fingerprint(folder)
+    assert known == models.fingerprint(shutil.copytree(folder, tmp_path / "elsewhere"))
+    (folder / "README.md").write_text("anything")
+    assert known == models.fingerprint(folder)
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.down_proj.weight", "model.layers.0.input_layernorm.weight"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_change_anywhere_among_the_weights_is_another_model(own, name, place):
+    """RMU moves a matrix in the middle of the file."""
+    folder = own()
+    known = models.fingerprint(folder)
+    weights = load_file(folder / "model.safetensors")
+    weights[name].view(-1)[place] += 0.5
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert models.fingerprint(folder) != known
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+def test_another_configuration_or_tokenizer_is_another_model(own, name):
+    folder = own()
+    known = models.fingerprint(folder)
+    edit(folder / name, anything=1)
+    assert models.fingerprint(folder) != known
+
+
+def test_weights_are_counted_without_loading_them(own):
+    folder = own()
+    assert models.count_weights(folder) == sum(p.numel() for p in adopt(folder)[0].parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("config.json", "holds no config.json"),
+        ("model.safetensors", "holds no weights in safetensors"),
+        ("tokenizer.json", "holds no tokenizer"),
+    ],
+)
+def test_a_folder_without_a_part_of_a_model_is_refused(own, name, says):
+    folder = own()
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=says):
+        models.find_folder(str(folder))
+
+
+def test_a_pointer_in_place_of_weights_is_refused(own):
+    folder = own()
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        models.fingerprint(folder)
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "nobody/nothing", "no/such/folder", "nothing at all"])
+def test_a_path_that_is_nowhere_is_one_line_with_the_way_out(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=f"'{name}' is no folder and no model in the hub's cache; hf download {name}"):
+        models.find_folder(name)
+
+
+def test_a_revision_of_a_folder_is_not_ignored(own):
+    with pytest.raises(UserError, match="revision names a version on the hub"):
+        models.find_folder(str(own()), "main")
