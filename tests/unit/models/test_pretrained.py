@@ -322,9 +322,23 @@ def test_a_pointer_in_place_of_weights_is_refused(own):
         models.fingerprint(folder)
 
 
+@pytest.mark.parametrize("revision", [None, "main", "0" * 40])
+def test_a_model_in_the_hubs_cache_is_found_without_a_network(own, tmp_path, monkeypatch, revision):
+    folder = own()
+    cached = tmp_path / "hub" / "models--somebody--something"
+    shutil.copytree(folder, cached / "snapshots" / ("0" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    found = models.find_folder("somebody/something", revision)
+    assert models.fingerprint(found) == models.fingerprint(folder)
+    with pytest.raises(UserError, match="hf download somebody/something --revision other"):
+        models.find_folder("somebody/something", "other")
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "nobody/nothing", "no/such/folder", "nothing at all"])
 def test_a_path_that_is_nowhere_is_one_line_with_the_way_out(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match=f"'{name}' is no folder and no model in the hub's cache; hf download {name}"):
         models.find_folder(name)
 
