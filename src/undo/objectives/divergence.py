@@ -31,13 +31,15 @@ def top_tokens(predictions: Predictions, k: int) -> TopTokens:
     return TopTokens(tokens_NK.view(*shape, k), q_NK.view(*shape, k), rest_N.view(shape))
 
 
-def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor) -> Tensor:
-    """KL(teacher || student) at temperature 1 over the full vocabulary, mean over valid targets, nats per token.
+def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(teacher || student) over the full vocabulary, mean over valid targets, nats per token.
 
     Args: predictions of both models (no gradient reaches the teacher's; the widths of their hidden states may differ)
-    at the positions of targets (B, T), which mark what counts.
+    at the positions of targets (B, T), which mark what counts. At another temperature the logits of both are divided
+    by it and the divergence is multiplied by its square, which keeps the gradient's size (arXiv 1503.02531).
     """
-    return valid_mean_of(_forward_kl, student, targets, teacher)
+    rule = _forward_kl if temperature == 1.0 else _tempered_kl(temperature)
+    return valid_mean_of(rule, student, targets, teacher)
 
 
 def demoted_kl(student: Predictions, teacher: Predictions, targets: Tensor, strength: float) -> Tensor:
@@ -84,6 +86,15 @@ def _forward_kl(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
     loss_R += torch.linalg.vecdot(teacher_RV, apart_RV)
     student_RV.sub_(teacher_RV)
     return loss_R
+
+
+def _tempered_kl(temperature: float) -> Rule:
+    def rule(student_RV: Tensor, teacher: list[Tensor], positions: slice) -> Tensor:
+        loss_R = _forward_kl(student_RV.div_(temperature), [teacher[0].div_(temperature)], positions)
+        student_RV.mul_(temperature)  # d/dz of temperature ** 2 times what z / temperature gives
+        return loss_R * temperature**2
+
+    return rule
 
 
 def _demoted_kl(targets: Tensor, strength: float) -> Rule:

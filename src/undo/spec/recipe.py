@@ -138,6 +138,12 @@ class Student(Spec):
     """Rows to distil on, where they are not the study's."""
     steps: int | None = Field(None, ge=1)
     """Exactly so many steps in place of the stop rule."""
+    optim: Optim | None = None
+    """Its optimiser, where that is not the study's."""
+    temperature: float = Field(1.0, gt=0)
+    """Both distributions are softened by it; the divergence is multiplied by its square (arXiv 1503.02531)."""
+    top_k: int | None = Field(None, ge=1)
+    """The teacher's cache for this student: so many most likely tokens per position, with one bucket for the rest."""
     filter_share: float | None = Field(None, gt=0, lt=1)
     """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels."""
     noise_alpha: tuple[float, ...] = ()
@@ -161,6 +167,15 @@ class Student(Spec):
             raise ValueError(f"{lost[0]} does nothing without `init: noised`; leave it out")
         if any(not 0 <= alpha <= 1 for alpha in self.noise_alpha):
             raise ValueError("every noise_alpha must lie in [0, 1]")
+        return self
+
+    @model_validator(mode="after")
+    def _lesson_is_one(self) -> "Student":
+        """How predictions are compared: at most one way, and none where text alone is read."""
+        ways = {"filter_share": self.filter_share, "top_k": self.top_k, "temperature": self.temperature != 1.0}
+        given = [name for name, value in ways.items() if value]
+        if len(given) > 1:
+            raise ValueError(f"{given[1]} does nothing together with {given[0]}; leave one of them out")
         return self
 
 
@@ -191,9 +206,13 @@ class Distil(Spec):
     stop: Stop
 
     @model_validator(mode="after")
-    def _divergence_fits_cache(self) -> "Distil":
-        if self.jsd_teacher_share is not None and self.teacher_cache and self.teacher_cache.top_k:
-            raise ValueError("jsd_teacher_share needs whole distributions; leave teacher_cache.top_k out")
+    def _divergence_fits_students(self) -> "Distil":
+        shared = self.teacher_cache and self.teacher_cache.top_k
+        if self.jsd_teacher_share is not None and (shared or any(student.top_k for student in self.students)):
+            raise ValueError("jsd_teacher_share needs whole distributions; leave top_k out")
+        for student in self.students:
+            if student.temperature != 1.0 and (shared or self.jsd_teacher_share is not None):
+                raise ValueError("temperature needs the forward KL of whole distributions; leave it out")
         return self
 
 

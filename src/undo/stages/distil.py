@@ -113,13 +113,14 @@ def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | No
             objectives.top_forward_kl(models.predict(student, batch.all()), cached.top(batch), batch.all().targets)
         )
     share, head = settings["jsd_teacher_share"], models.output_head(teacher)
+    temperature = settings.get("temperature", 1.0)
 
     def loss(student: Any, batch: Any) -> Any:
         rows = batch.all()
         taught = objectives.Predictions(cached.hidden(batch), head) if cached else _predict(teacher, rows)
         learnt = models.predict(student, rows)
         if share is None:
-            return _terms(objectives.forward_kl(learnt, taught, rows.targets))
+            return _terms(objectives.forward_kl(learnt, taught, rows.targets, temperature))
         return _terms(objectives.jensen_shannon(learnt, taught, rows.targets, share))
 
     return loss

@@ -10,13 +10,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from undo import models
+from undo.spec.errors import UserError
 from undo.spec.keys import content_key
-from undo.spec.recipe import Pretrain, Recipe, Student
+from undo.spec.recipe import Optim, Pretrain, Recipe, Student, TeacherCache
 from undo.spec.registry import load
 
 DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
 NOISE = {"noise_alpha", "noise_beta", "noise_rule", "noise_parameters", "noise_from"}
 """Settings of a student that only a noised one depends on."""
+OWN_WAYS = {"optim", "temperature", "top_k"}
+"""Settings of a student that stand in place of the study's."""
+NAMED = {
+    "noise_beta": "beta{:g}",
+    "noise_rule": "{}",
+    "noise_parameters": "of-{}",
+    "noise_from": "from-{}",
+    "stream": "{}-stream",
+    "filter_share": "filter{:g}",
+    "temperature": "temperature{:g}",
+    "top_k": "top{}",
+    "steps": "steps{}",
+}
+"""How a student's name tells the settings that are not the usual ones."""
+NAMED_OPTIM = {"schedule": "{}", "learning_rate": "lr{:g}", "warmup_steps": "warmup{}", "weight_decay": "decay{:g}"}
 KINDS = ("adopt", "data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
 
 
@@ -111,7 +127,15 @@ def make_plan(recipe: Recipe) -> Plan:
     corpus = plan.add("data", "data", settings, {"model": adopted} if adopted else {})
     for seed in recipe.seeds:
         _Replication(plan, corpus, adopted, seed).build()
+    _refuse_twins([model.id for model in plan.models if model.seed == recipe.seeds[0]])
     return plan
+
+
+def _refuse_twins(names: list[str]) -> None:
+    """Rows are told apart by the models' names."""
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise UserError(f"distil.students: two models would be called '{twins[0]}'; leave one of them out")
 
 
 def _origin(recipe: Recipe) -> Origin | None:
@@ -187,11 +211,12 @@ class _Replication:
             "seed": self.seed,
             "domains": (domains := DOMAINS_OF[student.stream or distil.stream]),
             **self._mixture(domains),
-            **student.model_dump(mode="json", exclude={"teachers", "stream"} | NOISE),
+            **student.model_dump(mode="json", exclude={"teachers", "stream"} | NOISE | OWN_WAYS),
             **({} if alpha is None else student.model_dump(mode="json", include=NOISE) | {"noise_alpha": alpha}),
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
+            **_own_ways(student),
         }
-        name, steps = student_name(student, teacher.id, alpha), student.steps or distil.stop.max_steps
+        name, steps = student_name(student, teacher.id, alpha, distil.optim), student.steps or distil.stop.max_steps
         inputs, passes = self._learnt_from(student, teacher, base, domains)
         flops = steps * distil.batch_rows * self._row_flops(passes)
         return ModelNode(
@@ -215,13 +240,13 @@ class _Replication:
             inputs["base"] = base.stage
         if student.filter_share is not None:
             passes = 3
-        elif self.recipe.distil.teacher_cache:
-            inputs["outputs"], passes = self._taught(teacher, domains), 3
+        elif cache := student_cache(student) or self.recipe.distil.teacher_cache:
+            inputs["outputs"], passes = self._taught(teacher, domains, cache), 3
         return inputs, passes
 
-    def _taught(self, teacher: ModelNode, domains: list[str]) -> str:
+    def _taught(self, teacher: ModelNode, domains: list[str], cache: TeacherCache) -> str:
         """The stage of the teacher's cached outputs, shared by its students."""
-        settings = {"domains": domains, "top_k": self.recipe.distil.teacher_cache.top_k}  # type: ignore[union-attr]
+        settings = {"domains": domains, "top_k": cache.top_k}
         return self._add("teach", f"outputs of {teacher.id}", settings, {"model": teacher.stage})
 
     def _mixture(self, domains: list[str]) -> dict[str, float]:
@@ -276,23 +301,39 @@ class _Replication:
         return passes * tokens * (2 * weights + 4 * model.layers * tokens * model.width)
 
 
-def student_name(student: Student, teacher: str, alpha: float | None) -> str:
-    """`fresh-maxent`, `undo-0.5-maxent`; settings that differ from the usual ones are named too."""
-    parts = [student.init if alpha is None else f"undo-{alpha:g}"]
-    written = {
-        "noise_beta": "beta{:g}",
-        "noise_rule": "{}",
-        "noise_parameters": "of-{}",
-        "noise_from": "from-{}",
-        "stream": "{}-stream",
-        "filter_share": "filter{:g}",
-        "steps": "steps{}",
+def student_cache(student: Student) -> TeacherCache | None:
+    """The cache that a student has of its own."""
+    return TeacherCache(top_k=student.top_k) if student.top_k else None
+
+
+def _own_ways(student: Student) -> dict[str, Any]:
+    """Settings in which a student differs from its siblings; only what differs, so that it stands in no other's key."""
+    cache = student_cache(student)
+    own = {
+        "optim": student.optim and student.optim.model_dump(mode="json"),
+        "teacher_cache": cache and cache.model_dump(mode="json"),
+        "temperature": student.temperature if student.temperature != 1.0 else None,
     }
-    for field_name, form in written.items():
-        value = getattr(student, field_name)
-        if value != Student.model_fields[field_name].default:
-            parts.append(form.format(_slug(value) if isinstance(value, tuple) else value))
+    return {name: value for name, value in own.items() if value is not None}
+
+
+def student_name(student: Student, teacher: str, alpha: float | None, optim: Optim) -> str:
+    """`fresh-maxent`, `undo-0.5-maxent`; what is not usual is named too. `optim` is the study's."""
+    usual = {name: field.default for name, field in Student.model_fields.items()}
+    parts = [student.init if alpha is None else f"undo-{alpha:g}"]
+    parts += _differences(student, usual, NAMED)
+    if student.optim:
+        parts += _differences(student.optim, optim.model_dump(), NAMED_OPTIM)
     return "-".join([*parts, teacher])
+
+
+def _differences(settings: Student | Optim, usual: dict[str, Any], forms: dict[str, str]) -> list[str]:
+    values = {name: getattr(settings, name) for name in forms}
+    return [
+        forms[name].format(_slug(value) if isinstance(value, tuple) else value)
+        for name, value in values.items()
+        if value != usual[name]
+    ]
 
 
 def _slug(patterns: tuple[str, ...]) -> str:

@@ -70,6 +70,14 @@ def dense_top_kl(k: int):
     return loss
 
 
+def dense_tempered_kl(temperature: float):
+    def loss(p_log, q_log, _targets):
+        soft_p, soft_q = (F.log_softmax(log / temperature, -1) for log in (p_log, q_log))
+        return temperature**2 * kl(soft_q, soft_p)
+
+    return loss
+
+
 def dense_demoted_kl(strength: float):
     def loss(p_log, q_log, targets):
         demoted = q_log - strength * F.one_hot(targets.clamp(min=0), q_log.shape[-1])
@@ -102,6 +110,7 @@ LOSSES = {
         lambda p_log, q_log, targets: kl(torch.full_like(p_log, -math.log(p_log.shape[-1])), p_log),
     ),
     "forward_kl": (forward_kl, lambda p_log, q_log, targets: kl(q_log, p_log)),
+    "tempered_kl": (lambda *models: forward_kl(*models, 2.5), dense_tempered_kl(2.5)),
     "demoted_kl": (lambda *models: demoted_kl(*models, 3.0), dense_demoted_kl(3.0)),
     **{f"top_{k}": (top_kl(k), dense_top_kl(k)) for k in (1, 4, VOCABULARY)},
     **{f"jsd_{share}": (jsd(share), dense_jsd(share)) for share in SHARES},

@@ -178,7 +178,7 @@ BOTH = ["distil.jsd_teacher_share=0.5", "distil.teacher_cache={top_k: 8}"]
 def test_a_divergence_that_needs_whole_distributions_is_refused_few_tokens(edited):
     both = "distil:\n  teacher_cache: {top_k: 8}\n  jsd_teacher_share: 0.5"
     path, line = edited("distil:\n  teacher_cache: {}", both)
-    says = "jsd_teacher_share needs whole distributions; leave teacher_cache.top_k out"
+    says = "jsd_teacher_share needs whole distributions; leave top_k out"
     assert refusal(path) == f"{path}, line {line}, key 'distil': {says}"
     assert refusal("smoke", BOTH) == f"override of distil: {says}"
 
@@ -321,6 +321,21 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
     teacher = f"suppress={{{name}: {{method: {{name: maxent}}, steps: 1, optim: {{learning_rate: 1}}}}}}"
     with pytest.raises(UserError, match="give the teacher another name"):
         load_recipe("quickstart", [teacher])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["top_k: 4, temperature: 2"], "together with top_k"),
+        (["filter_share: 0.5, top_k: 4"], "together with filter_share"),
+        (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),
+        (["top_k: 4", "distil.jsd_teacher_share=0.5"], "leave top_k out"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(overrides, says):
+    student, *others = overrides
+    with pytest.raises(UserError, match=says):
+        load_recipe("quickstart", [f"distil.students=[{{init: fresh, teachers: [maxent], {student}}}]", *others])
 
 
 def test_noise_settings_of_a_student_without_noise_are_refused():

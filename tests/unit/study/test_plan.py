@@ -2,6 +2,7 @@
 
 import pytest
 
+from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
 from undo.study.plan import make_plan, stage_version
 
@@ -126,3 +127,21 @@ def test_the_mixture_is_a_matter_of_mixed_training_alone():
     made = {label for label in labels if label.startswith(("data", "pretrain", "suppress", "distil", "teach"))}
     assert "data: data" not in made and "pretrain: oracle (seed 1)" not in made
     assert {"pretrain: base (seed 1)", "distil: fresh-maxent (seed 1)"} <= made
+
+
+def test_a_students_own_ways_touch_it_alone_and_are_named():
+    plain = "{init: fresh, teachers: [maxent]}"
+    own = ["temperature: 2", "top_k: 8", "steps: 9, optim: {learning_rate: 0.006, schedule: cosine}"]
+    students = [plain, *(f"{{init: fresh, teachers: [maxent], {ways}}}" for ways in own)]
+    plan = make_plan(load_recipe("smoke", [f"distil.students=[{', '.join(students)}]"]))
+    distilled = {model.id: model.stage for model in plan.models if model.role == "student"}
+    assert set(distilled.values()) & set(ids().values()) == {distilled["fresh-maxent"]}
+    assert len(set(distilled.values())) == 4
+    assert {"fresh-temperature2-maxent", "fresh-top8-maxent"} < set(distilled)
+    assert plan.stages[distilled["fresh-top8-maxent"]].settings["teacher_cache"] == {"top_k": 8}
+
+
+def test_models_of_one_name_are_refused():
+    twins = "distil.students=[{init: fresh, teachers: [maxent]}, {init: fresh, teachers: [maxent]}]"
+    with pytest.raises(UserError, match="two models would be called 'fresh-maxent'"):
+        make_plan(load_recipe("smoke", [twins]))
