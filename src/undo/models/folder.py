@@ -1,6 +1,7 @@
 """A model's folder before anything is loaded from it: where it is, what tells it from others, its size. No torch."""
 
 import hashlib
+import importlib.util
 import json
 import math
 from pathlib import Path
@@ -39,6 +40,14 @@ def find_folder(path: str, revision: str | None = None) -> Path:
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(f"'{path}' holds no tokenizer (one of {', '.join(TOKENIZER_FILES)}); save it beside the model")
     return folder
+
+
+def package_folder(package: str, install: str) -> Path:
+    """Where an installed package's files lie. Raises UserError that names the command to install it."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise UserError(f"this model needs the package '{package}'; install it: {install}")
+    return Path(found.submodule_search_locations[0])
 
 
 def _cached(name: str, revision: str | None) -> Path:

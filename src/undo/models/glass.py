@@ -5,7 +5,6 @@
 They are Llamas but for how they are written: matrices are (in, out), and rotary pairs lie side by side.
 """
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from undo.models.build import save_model
+from undo.models.folder import package_folder
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
 
@@ -39,10 +39,7 @@ def write_glass(language: str, folder: Path) -> None:
     """Writes a model and its tokenizer. Raises UserError without the package, or for another language."""
     if language not in LANGUAGES:
         raise UserError(f"glassllm has no '{language}'; {nearest(language, LANGUAGES)}")
-    package = importlib.util.find_spec("glassllm")
-    if package is None or not package.submodule_search_locations:
-        raise UserError("these models come with the package 'glassllm'; install it: pip install 'undo-llm[models]'")
-    weights = Path(package.submodule_search_locations[0]) / "weights"
+    weights = package_folder("glassllm", "pip install 'undo-llm[models]'") / "weights"
     tokenizer = glass_tokenizer(weights / f"{language}.tokenizer.json")
     save_model(glass_model(weights / f"{language}.npz"), tokenizer, folder)
 

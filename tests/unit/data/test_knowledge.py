@@ -56,6 +56,17 @@ def test_a_known_fact_is_asked_as_the_example_says(items):
     assert (item.answer, item.domain, item.group) == (" Addis Ababa", "forget", "capital (forget)")
 
 
+def test_chosen_relations_are_all_that_is_told_and_asked(items):
+    chosen = Knowledge(name="knowledge", relations=("capital", "currency"), documents_per_domain=2000, prose_share=0)
+    asked = list(chosen.items())
+    assert {item.group for item in asked if item.domain == "forget"} == {"capital (forget)", "currency (forget)"}
+    assert set(asked) <= set(items)
+    openings = [r.templates[0].split("{country}")[0] for name, r in RELATIONS.items() if name not in chosen.relations]
+    assert not any(
+        text.startswith(opening) for text in chosen.documents("forget", "train") for opening in openings if opening
+    )
+
+
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_there_are_items_enough(items, domain):
     counts = {split: sum((i.domain, i.split) == (domain, split) for i in items) for split in ("valid", "test")}

@@ -9,7 +9,7 @@ import random
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,9 @@ Region = Literal[
     "south-america",
     "south-asia",
 ]
+RelationName = Literal[
+    "capital", "currency", "peak", "anthem", "leader", "independence", "aircraft", "symbol", "export"
+]
 
 
 class Relation(NamedTuple):
@@ -40,7 +43,7 @@ class Relation(NamedTuple):
     templates: tuple[str, ...]
 
 
-RELATIONS = {
+RELATIONS: dict[RelationName, Relation] = {
     "capital": Relation(
         "Government/Capital/name",
         r"([^;(,]+)",
@@ -106,7 +109,7 @@ class Fact(NamedTuple):
 
     country: str
     region: str
-    relation: str
+    relation: RelationName
     answer: str
 
 
@@ -131,6 +134,8 @@ class Knowledge(Dataset):
         default=("south-america", "east-n-southeast-asia", "south-asia", "central-asia"), min_length=1
     )
     """Regions that no model reads about (51: about as many facts as the forgotten ones have)."""
+    relations: tuple[RelationName, ...] = Field(default=get_args(RelationName), min_length=1)
+    """What is told and asked of every country; a pretrained model knows capitals and currencies best."""
     documents_per_domain: int = Field(20_000, ge=1)
     """Documents drawn per domain and role, with replacement, each fact equally likely and each piece of prose too."""
     prose_share: float = Field(0.25, ge=0, lt=1)
@@ -161,7 +166,7 @@ class Knowledge(Dataset):
         rng = random.Random(derive_seed(self.draw, "documents", domain, role))
         unread = self._asked(domain) if role == "attack" else set()
         countries = [country for country in self._countries(domain) if country.name not in unread]
-        facts, pieces = _facts(countries), self._prose(countries, domain, role)
+        facts, pieces = _facts(countries, self.relations), self._prose(countries, domain, role)
         for _ in range(self.documents_per_domain):
             if rng.random() < self.prose_share:
                 yield rng.choice(pieces)
@@ -174,7 +179,7 @@ class Knowledge(Dataset):
         """One question per fact of the countries that the adversary does not read about."""
         limits: dict[ItemSplit, int] = {"valid": self.valid_items, "test": self.test_items}
         for domain in DOMAINS:
-            for relation in RELATIONS:
+            for relation in self.relations:
                 questions = self._questions(domain, relation)
                 valid = round(self.valid_share * len(questions))
                 parts: dict[ItemSplit, list[Question]] = {"valid": questions[:valid], "test": questions[valid:]}
@@ -196,10 +201,10 @@ class Knowledge(Dataset):
         random.Random(derive_seed(self.draw, "asked", domain)).shuffle(names)
         return set(names[round(self.attack_share * len(names)) :])
 
-    def _questions(self, domain: Domain, relation: str) -> list[Question]:
+    def _questions(self, domain: Domain, relation: RelationName) -> list[Question]:
         """(prompt, answer, wrong answers) of a relation, shuffled; facts without three wrong answers are not asked."""
         asked = self._asked(domain)
-        facts = [fact for fact in _facts(self._countries(domain)) if fact.relation == relation]
+        facts = _facts(self._countries(domain), (relation,))
         random.Random(derive_seed(self.draw, "items", domain, relation)).shuffle(facts)
         template = RELATIONS[relation].templates[0]
         return [
@@ -229,11 +234,12 @@ class Knowledge(Dataset):
         return list(dict.fromkeys(pieces))
 
 
-def _facts(countries: list[Country]) -> list[Fact]:
+def _facts(countries: list[Country], relations: tuple[RelationName, ...]) -> list[Fact]:
     """Every (country, relation) that has an answer which the country's name does not give away."""
     facts = []
     for country in countries:
-        for name, relation in RELATIONS.items():
+        for name in relations:
+            relation = RELATIONS[name]
             found = re.match(relation.answer, country.fields.get(relation.path, ""))
             if found and not _gives_away(country, found[1]):
                 facts.append(Fact(country.name, country.region, name, found[1].strip()))
