@@ -43,7 +43,7 @@ def test_a_loss_counts_like_an_accuracy(results):
     rows, losses = by_claim(results), by_claim(as_losses(results))
     assert rows.keys() == losses.keys()
     for key in rows:
-        scale = 1 if key[0] == "C3b" else 5  # a share of a range, whatever its unit
+        scale = 1 if key[0] in ("C3b", "P2", "P3") else 5  # a share of a range, whatever its unit
         assert losses[key].effect == pytest.approx(scale * rows[key].effect, abs=1e-3)
         assert losses[key].verdict == rows[key].verdict
 
@@ -51,6 +51,40 @@ def test_a_loss_counts_like_an_accuracy(results):
 def test_matching_an_oracle_is_judged_by_the_start(results):
     row = by_claim(results)["C1", "fresh-oracle against undo-0-from-base-oracle"]
     assert row.verdict == "holds" and row.effect > 0.3
+
+
+def test_the_gap_to_the_oracle_is_split_by_a_student_that_was_told_nothing(results):
+    rows = by_claim(results)
+    apart = [best(results, "fresh-oracle", seed) - best(results, "oracle", seed) for seed in SEEDS]
+    assert rows["P1", "oracle against fresh-oracle"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+    passed = rows["P2", "fresh-maxent between maxent and fresh-oracle"]
+    shares = []
+    for seed in SEEDS:
+        teacher, student, clean = (best(results, id, seed) for id in ("maxent", "fresh-maxent", "fresh-oracle"))
+        shares.append((teacher - student) / (teacher - clean))
+    assert passed.effect == pytest.approx(sum(shares) / 3, abs=1e-4) and passed.verdict == "fails here"  # 0.89 < 0.9
+
+
+def test_what_costs_more_than_half_is_no_saving(results):
+    cheap = [experiment for claim, experiment in by_claim(results) if claim == "P3"]
+    assert cheap == ["undo-0.3-maxent at 0.50", "undo-0.3-rmu at 0.50"]
+
+
+def test_the_signal_is_ranked_against_what_students_relearn():
+    methods = ("maxent", "rmu", "npo", "graddiff")
+    results = make_results(SEEDS, methods)
+    assert ("P4", f"over the teachers {', '.join(methods)}") in by_claim(results)
+    for row in results["models"]:
+        if row["role"] == "teacher":
+            row["forget_signal"] = methods.index(row["id"])
+    fresh = {
+        row["id"]: float(methods.index(row["teacher"])) for row in results["models"] if row["id"].startswith("fresh-")
+    }
+    for curve in results["curves"]:
+        if curve["model"] in fresh:
+            curve["points"] = [{**point, "forget": fresh[curve["model"]] / 10} for point in curve["points"]]
+    row = by_claim(results)["P4", f"over the teachers {', '.join(methods)}"]
+    assert (row.effect, row.verdict) == (1.0, "holds")
 
 
 def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(results):
