@@ -73,7 +73,7 @@ def test_what_costs_more_than_half_is_no_saving(results):
 def test_the_signal_is_ranked_against_what_students_relearn():
     methods = ("maxent", "rmu", "npo", "graddiff")
     results = make_results(SEEDS, methods)
-    assert ("P4", f"over the teachers {', '.join(methods)}") in by_claim(results)
+    assert "P4" not in {claim for claim, _ in by_claim(results)}  # all signals are the same: nothing to rank
     for row in results["models"]:
         if row["role"] == "teacher":
             row["forget_signal"] = methods.index(row["id"])
