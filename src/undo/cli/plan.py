@@ -47,7 +47,7 @@ def _in_short_list(stage: Stage, first_seed: int) -> bool:
 
 
 def _line(graph: Plan, stage: Stage, done: bool) -> str:
-    bound = "up to " if stage.kind == "distil" else ""
+    bound = "up to " if stage.kind == "distil" and stage.settings["steps"] is None else ""
     steps = f"{bound}{stage.steps:,} steps" if stage.steps else ""
     mark = "done" if done else f"{stage.flops:.1e}" if stage.flops else "-"
     needs = ", ".join(graph.stages[id].label for role, id in stage.inputs.items() if role != "data")
