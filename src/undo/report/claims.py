@@ -133,12 +133,13 @@ def _nothing_passed(results: Results) -> Effects:
 
 
 def _for_half(results: Results) -> Effects:
-    """Students that cost at most half of the oracle."""
+    """Students that cost at most half of the oracle and keep what their teachers could."""
     last = r.budgets(results, attack := r.attacks(results)[0])[-1]
     for id, score in r.scores_at(results, attack, last).items():
         teacher = r.by_id(results)[id][0].get("teacher")
         cheap = score["relative_compute"] is not None and score["relative_compute"] <= 0.5
-        if cheap and teacher in results["recipe"]["suppress"] and score["relative_robustness"] is not None:
+        known = score["relative_robustness"] is not None and teacher in results["recipe"]["suppress"]
+        if cheap and known and r.keeps_retain(results, id):
             yield f"{id} at {score['relative_compute']:.2f}", _shares(results, id, teacher, "oracle")
 
 

@@ -74,6 +74,16 @@ def mean_of(rows: list[Row], field: str) -> Estimate:
     return estimate(row.get(field) for row in rows)
 
 
+def keeps_retain(results: Results, model: str) -> bool:
+    """Whether a student's mean gap to its teacher is one that the stop rule allows.
+
+    What has hardly been taught relearns slowly too; its robustness is no success.
+    """
+    gaps = [row["distil"]["gap"] for row in by_id(results)[model] if row.get("distil")]
+    mean = estimate(gaps).mean
+    return mean is None or mean <= results["recipe"]["distil"]["stop"]["max_gap"]
+
+
 def label(row: Row) -> str:
     """What a figure calls a model among those of one teacher; the id where the usual words would not tell it apart."""
     if row["role"] != "student":

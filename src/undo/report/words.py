@@ -51,7 +51,13 @@ def caveats(results: Results) -> list[str]:
         found.append("No oracle in these results, so relative robustness and relative compute are not defined.")
     if not r.of_role(results, "student"):
         found.append("No student in these results, so nothing is said about distillation.")
-    return [*found, *_weak_suppression(results), *_telling_teachers(results), *_missed_rule(results)]
+    return [
+        *found,
+        *_weak_suppression(results),
+        *_telling_teachers(results),
+        *_missed_rule(results),
+        *_untaught(results),
+    ]
 
 
 def _largest(results: Results) -> tuple[str, Scores]:
@@ -62,7 +68,7 @@ def _largest(results: Results) -> tuple[str, Scores]:
 
 def _verdict(results: Results, scores: Scores) -> str:
     """For how many teachers the interval of the best student lies above that of suppression alone, and of 1."""
-    best = [_robustest(scores, r.students_of(results, row["id"])) for row in r.of_role(results, "teacher")]
+    best = [_robustest(results, scores, r.students_of(results, row["id"])) for row in r.of_role(results, "teacher")]
     known = [r.scored(score, "relative_robustness") for score in best if score]
     if not known:
         return "Relative robustness is defined for no student, so nothing is said about distillation here."
@@ -76,9 +82,9 @@ def _verdict(results: Results, scores: Scores) -> str:
     )
 
 
-def _robustest(scores: Scores, students: list[r.Row]) -> r.Row | None:
-    """The score of the student with the highest mean robustness, None where it is defined for none."""
-    known = [scores[row["id"]] for row in students if row["id"] in scores]
+def _robustest(results: Results, scores: Scores, students: list[r.Row]) -> r.Row | None:
+    """The score of the student with the highest mean robustness among those that keep what their teachers could."""
+    known = [scores[row["id"]] for row in students if row["id"] in scores and r.keeps_retain(results, row["id"])]
     known = [score for score in known if score["relative_robustness"] is not None]
     return max(known, key=lambda score: score["relative_robustness"], default=None)
 
@@ -92,13 +98,19 @@ def _teacher(results: Results, scores: Scores, teacher: r.Row) -> list[str]:
     compared += [("its fresh student", row["id"]) for row in students if row["student_init"] == "fresh"]
     compared += [("the oracle", "oracle")] if "oracle" in scores else []
     recovered = "; ".join(f"{name} {r.scored(scores[id], 'recovery').text(form)}" for name, id in compared)
-    return [f"Suppressed: forget {forget}, retain {retain}.", f"Forget {recovered}.", *_students(scores, students)]
+    return [
+        f"Suppressed: forget {forget}, retain {retain}.",
+        f"Forget {recovered}.",
+        *_students(results, scores, students),
+    ]
 
 
-def _students(scores: Scores, students: list[r.Row]) -> list[str]:
+def _students(results: Results, scores: Scores, students: list[r.Row]) -> list[str]:
     if not students:
         return ["No student of it was attacked."]
-    best = _robustest(scores, students)
+    best = _robustest(results, scores, students)
+    if best is None and not any(r.keeps_retain(results, row["id"]) for row in students):
+        return ["No student of it reached the stop rule's retain."]
     if best is None:
         reason = "it is not shown to recover more than the oracle" if "oracle" in scores else "there is no oracle"
         return [f"Relative robustness is not defined: {reason}."]
@@ -183,3 +195,16 @@ def _missed_rule(results: Results) -> list[str]:
     names = ", ".join(sorted({row["id"] for row in missed}))
     share = f"{len(missed)} of {len(distilled)}"
     return [f"{share} distillations ended at their largest number of steps, short of the stop rule: {names}."]
+
+
+def _untaught(results: Results) -> list[str]:
+    """Students of a fixed number of steps that stopped too early for their robustness to mean anything."""
+    students = [
+        row for row in r.of_role(results, "student") if (row.get("distil") or {}).get("stopped_by_rule") is None
+    ]
+    names = [row["id"] for row in students if not r.keeps_retain(results, row["id"])]
+    if not names:
+        return []
+    return [
+        f"Too few steps to learn retain: {', '.join(names)}; what they do not relearn they may have lost altogether."
+    ]

@@ -129,6 +129,7 @@ def _recipe(seeds: tuple[int, ...], methods: tuple[str, ...]) -> dict[str, Any]:
         "data": {"dataset": {"name": "synthetic"}},
         "pretrain": {"base_steps": 2400, "oracle_steps": 1800},
         "suppress": {name: {"method": {"name": name}, "steps": 30} for name in methods},
+        "distil": {"stop": {"max_gap": 0.05}},
     }
 
 

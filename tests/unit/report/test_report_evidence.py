@@ -11,13 +11,14 @@ from undo.cli.main import app
 from undo.report.evidence import as_json, as_markdown, gather
 from undo.report.page import render
 from undo.report.picture import draw
+from undo.report.words import caveats, findings
 from undo.spec.errors import UserError
 
 ROOT = Path(__file__).parents[3]
 SEEDS = (1, 2, 3)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def results():
     return with_oracle_students(make_results(SEEDS))
 
@@ -146,3 +147,18 @@ def test_few_labels_are_compared_with_all_of_them(results):
 def test_a_folder_without_records_is_one_line(tmp_path):
     done = CliRunner().invoke(app, ["evidence", str(tmp_path)])
     assert isinstance(done.exception, UserError) and "holds no <study>/results.json" in str(done.exception)
+
+
+def test_a_student_that_lost_retain_is_no_success(results):
+    """It relearns slowly because it learnt nothing: neither evidence nor the most robust student."""
+    for row in results["models"]:
+        if row["id"] == "undo-0.3-maxent":
+            row["distil"] = row["distil"] | {"gap": 0.4, "stopped_by_rule": None}
+    assert "undo-0.3-maxent at 0.50" not in [experiment for claim, experiment in by_claim(results) if claim == "P3"]
+    (caveat,) = [text for text in caveats(results) if "Too few steps" in text]
+    assert "undo-0.3-maxent" in caveat
+    for row in results["models"]:
+        if row["role"] == "student" and row["teacher"] == "maxent":
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    (found,) = [finding for finding in findings(results) if finding.title == "maxent"]
+    assert "No student of it reached the stop rule's retain." in found.points
