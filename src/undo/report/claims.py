@@ -6,6 +6,7 @@ models of one seed.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from undo.report import rows as r
 from undo.report.rows import Results
@@ -136,10 +137,10 @@ def _for_half(results: Results) -> Effects:
     """Students that cost at most half of the oracle and keep what their teachers could."""
     last = r.budgets(results, attack := r.attacks(results)[0])[-1]
     for id, score in r.scores_at(results, attack, last).items():
-        teacher = r.by_id(results)[id][0].get("teacher")
+        teacher = r.by_id(results)[id][0].get("teacher") or ""
         cheap = score["relative_compute"] is not None and score["relative_compute"] <= 0.5
-        known = score["relative_robustness"] is not None and teacher in results["recipe"]["suppress"]
-        if cheap and known and r.keeps_retain(results, id):
+        known = score["relative_robustness"] is not None
+        if teacher in results["recipe"]["suppress"] and cheap and known and r.keeps_retain(results, id):
             yield f"{id} at {score['relative_compute']:.2f}", _shares(results, id, teacher, "oracle")
 
 
@@ -156,7 +157,8 @@ def _signal_predicts(results: Results) -> Effects:
     for seed in sorted(set.intersection(*map(set, relearnt.values()))):
         left, back = [signals[teacher, seed] for teacher in relearnt], [of[seed] for of in relearnt.values()]
         if len(set(left)) > 1 and len(set(back)) > 1:  # else there is nothing to rank
-            ranks.append(float(spearmanr(left, back).statistic))
+            found: Any = spearmanr(left, back)  # its stubs know no attributes
+            ranks.append(float(found.statistic))
     yield f"over the teachers {', '.join(relearnt)}", ranks
 
 
