@@ -11,13 +11,13 @@ PACKAGES = ("undo-llm", "torch", "transformers", "tokenizers", "numpy")
 
 
 def describe_environment(device: str) -> dict[str, Any]:
-    """Versions, commit, whether the tree was dirty, device, processor, cores."""
+    """Versions, commit, whether the package differed from it, device, processor, cores."""
     commit = _git("rev-parse", "HEAD")
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": commit,
-        "dirty": bool(_git("status", "--porcelain")) if commit else None,
+        "dirty": bool(_git("status", "--porcelain", "--", "src")) if commit else None,
         "device": device,
         "processor": _processor(),
         "cores": available_cores(),

@@ -62,10 +62,6 @@ def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]
 
 def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     evals = store.read(node.evaluation, "evals.json")
-    paid = [_ledger(store, node.stage)]
-    if node.role == "student":  # its teacher, and that one's outputs where they were computed apart
-        made_from = [plan.stages[id] for id in plan.stages[node.stage].inputs.values()]
-        paid += [_ledger(store, stage.id) for stage in made_from if stage.kind in ("suppress", "teach")]
     test, heldout = evals["test"], evals["heldout"]
     row = {
         "id": node.id,
@@ -89,11 +85,36 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
         "forget_signal": evals["forget_signal"],
         "artifact": f"artifacts/{node.stage}",
     }
-    row |= {name: sum(ledger[name] for ledger in paid) for name in ("flops", "tokens", "forget_tokens", "wall_s")}
+    row |= _cost(plan, store, node)
     if node.role == "student":
         own = store.read(node.stage, "evals.json")
         row["distil"] = {name: own[name] for name in DISTIL}
     return row
+
+
+def _cost(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
+    """What a model cost from where the base is at hand: a student with its teacher's suppression and forward passes."""
+    own, cost = _ledger(store, node.stage), ("flops", "tokens", "forget_tokens", "wall_s")
+    spent = {name: own[name] for name in cost}
+    if node.role == "student":
+        for stage in (plan.stages[id] for id in plan.stages[node.stage].inputs.values()):
+            if stage.kind == "suppress":
+                spent = {name: spent[name] + _ledger(store, stage.id)[name] for name in cost}
+            elif stage.kind == "teach":
+                share = _share_read(plan, store, own, stage.settings["domains"])
+                spent |= {name: spent[name] + share * _ledger(store, stage.id)[name] for name in ("flops", "wall_s")}
+    return spent
+
+
+def _share_read(plan: Plan, store: Store, own: dict[str, Any], domains: list[str]) -> float:
+    """How much of the distillation stream a student read at least once.
+
+    The teacher's outputs for the whole stream serve all of its students; one alone would ask for what it reads.
+    """
+    data = next(id for id, stage in plan.stages.items() if stage.kind == "data")
+    streams = {domain: store.read(data, "evals.json")["tokens"][f"{domain}/train"] for domain in domains}
+    read = {"forget": own["forget_tokens"], "retain": own["tokens"] - own["forget_tokens"]}
+    return sum(min(read[domain], size) for domain, size in streams.items()) / sum(streams.values())
 
 
 def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
