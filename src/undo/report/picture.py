@@ -69,10 +69,8 @@ def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:
 def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]:
     curves = {row["id"]: r.envelope(results, attack, row["id"]) for row in models}
     form, last = r.form_of(results, "forget"), max(step for points in curves.values() for step, _ in points)
-    low, high = _range(form, [e.mean for points in curves.values() for _, e in points if e.mean is not None])
-    panel = Panel(*LEFT, last, low, high)
-    levels = [low + i * (high - low) / 4 for i in range(5)]
-    ticks = {y: form(y).replace(f".0{r.PERCENT}", r.PERCENT) for y in levels}
+    ticks = _levels(form, list(curves.values()))
+    panel = Panel(*LEFT, last, min(ticks), max(ticks))
     name = "forget performance" if r.higher_is_better(results, "forget") else "forget loss (lower: relearnt)"
     parts = panel.axes(name, "attack step", ticks, {x: f"{x:,.0f}" for x in (0, last // 2, last)})
     for row in models:
@@ -85,9 +83,18 @@ def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]
     return parts
 
 
-def _range(form: r.Format, values: list[float]) -> tuple[float, float]:
-    """Of the forget axis: shares from 0 to 1, losses as far as they go."""
-    return (0.0, 1.0) if form is r.percent else (math.floor(min(values)), math.ceil(max(values)))
+def _levels(form: r.Format, curves: list[list[tuple[int, r.Estimate]]]) -> dict[float, str]:
+    """Ticks of the forget axis: shares from 0 to 1, losses by whole nats.
+
+    Losses start where they like, an oracle's far above a uniform guess; the axis is that of the attacked ones.
+    """
+    if form is r.percent:
+        return {i / 4: f"{25 * i}{r.PERCENT}" for i in range(5)}
+    means = [(step, e.mean) for points in curves for step, e in points if e.mean is not None]
+    low, high = math.floor(min(y for _, y in means)), math.ceil(max(y for step, y in means if step)) + 1
+    levels = list(range(low, high, math.ceil((high - low) / 6)))
+    beyond = any(y > high for _, y in means)
+    return {float(y): str(y) for y in levels} | {float(high): f"≥ {high}" if beyond else str(high)}
 
 
 def _line(panel: Panel, points: list[tuple[int, r.Estimate]], shade: str) -> list[str]:
@@ -110,7 +117,8 @@ def _robustness(models: list[r.Row], scores: dict[str, r.Row]) -> list[str]:
     widest = 1.08 * max(1.0, *(x for x, _ in points.values()))
     heights = [y for _, y in points.values()]
     panel = Panel(*RIGHT, widest, min(-0.08, *heights), max(1.08, *heights))
-    shares = {0.25 * i: f"{25 * i} %" for i in range(int(widest / 0.25) + 1)}
+    quarters = math.ceil(widest / 1.5)  # between ticks, so that their labels do not touch
+    shares = {0.25 * i: f"{25 * i} %" for i in range(0, int(widest / 0.25) + 1, quarters)}
     ticks = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
     x_title = "FLOPs, relative to pretraining the oracle"
     parts = panel.axes("relative robustness: 0 suppressed, 1 oracle", x_title, ticks, shares)

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from report_synthetic import make_results
+from report_synthetic import as_losses, make_results
 
 from undo.report import figures, picture, svg, words
 from undo.report import rows as r
@@ -66,6 +66,16 @@ def test_no_headline_where_robustness_is_undefined(results):
     results["scores"] = [row | {"relative_robustness": None} for row in results["scores"]]
     assert figures.headline(results) is None
     assert "not defined" in picture.draw(results)
+
+
+def test_a_loss_far_above_the_others_does_not_flatten_the_picture():
+    results = as_losses(make_results())
+    assert "≥" not in picture.draw(results)
+    for curve in results["curves"]:
+        if curve["model"] == "oracle":
+            curve["points"][0] |= {"forget": 40.0}
+    drawn = picture.draw(results)
+    assert "≥" in drawn and ">40<" not in drawn
 
 
 def test_words_count_only_what_the_intervals_show(results):
