@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from undo.cli import doctor, evidence, list_, plan, report, run
+from undo.cli import demo, doctor, evidence, list_, plan, report, run
 from undo.cli.errors import DONE, FAILED, INTERRUPTED, tell, wrong_input
 from undo.spec.errors import UserError
 
@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("report")(report.report)
+app.command("demo")(demo.demo)
 app.command("evidence")(evidence.evidence)
 app.command("list")(list_.list_kind)
 app.command("doctor")(doctor.doctor)

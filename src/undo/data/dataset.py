@@ -48,3 +48,7 @@ class Dataset(Plugin, ABC):
     def tokenizer_texts(self) -> Iterator[str]:
         """Texts that the tokenizer learns besides those that are trained on; no model reads them."""
         return iter(())
+
+    def guide(self) -> str:
+        """What a prompt must look like to fit what the models have read, for a visitor of the demo."""
+        return (type(self).__doc__ or "").splitlines()[0]

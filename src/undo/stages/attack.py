@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from undo import data, models, train
 from undo.spec.keys import derive_seed
@@ -11,16 +11,26 @@ from undo.stages import Context, Outcome
 from undo.stages.evaluate import scorer
 from undo.stages.pretrain import next_token_loss
 
+if TYPE_CHECKING:
+    from undo.train.loop import FitJob
+
 VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
     """Trains on the adversary's own draws of the skill and asks the test questions along the way."""
-    corpus, skill = data.open_corpus(context.inputs["data"]), settings["skill"]
+    job = attack_job(settings, data.open_corpus(context.inputs["data"]))
+    state = context.fit(models.load_model(context.inputs["model"]), job)
+    return Outcome(evals={"points": state.evals}, metrics=state.metrics, ledger=state.ledger)
+
+
+def attack_job(settings: dict[str, Any], corpus: Any) -> FitJob:
+    """What the adversary does to a model, by the settings of one variant."""
     attack: Any = load("attacks", settings["attack"]["name"]).model_validate(settings["attack"])
+    skill = settings["skill"]
     domains = ["forget", "retain"] if skill == "forget" else [skill, "forget", "retain"]
     seed = derive_seed(settings["seed"], "attack", skill)
-    job = train.FitJob(
+    return train.FitJob(
         objective=next_token_loss,
         batch_at=data.adversary_batches(corpus, skill, attack.batch_rows, seed),
         optim=attack.optim(),
@@ -28,5 +38,3 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         evaluate=scorer(settings["evaluation"], corpus, "test", domains),
         eval_steps=attack.eval_steps,
     )
-    state = context.fit(models.load_model(context.inputs["model"]), job)
-    return Outcome(evals={"points": state.evals}, metrics=state.metrics, ledger=state.ledger)

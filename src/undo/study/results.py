@@ -1,10 +1,13 @@
 """Finished artifacts become results.json: models, curves, scores. Pure arithmetic on JSON; no torch."""
 
 import json
+import shlex
 from importlib.resources import files
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from undo.spec.errors import UserError
 from undo.spec.registry import load
 from undo.study.artifacts import Store
 from undo.study.plan import ModelNode, Plan
@@ -16,6 +19,27 @@ DISTIL = ("teacher_retain", "gap", "stopped_by_rule", "steps", "losses")
 def results_schema() -> dict[str, Any]:
     """The project's own copy of the contract."""
     return json.loads((files("undo.study") / "results.schema.json").read_text(encoding="utf-8"))
+
+
+def load_results(study: Path) -> dict[str, Any]:
+    """The results in a study's folder. Raises UserError where there are none, with what to do about it."""
+    path, recipe = study / "report" / "results.json", study / "recipe.yaml"
+    if not path.is_file() and recipe.is_file():
+        raise UserError(f"{study} is not finished; go on with: {resume(study)}")
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{study} holds no report/results.json; name the folder that 'undo run' printed") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON ({error}); write it again with 'undo run'") from None
+    if missing := sorted(set(results_schema()["required"]).difference(results if isinstance(results, dict) else ())):
+        raise UserError(f"{path} lacks {', '.join(missing)}; write it again with 'undo run'")
+    return results
+
+
+def resume(study: Path) -> str:
+    """The command that computes what a study's folder lacks."""
+    return f"undo run {shlex.quote(str(study / 'recipe.yaml'))} --out {shlex.quote(str(study.parent))}"
 
 
 def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dict[str, str]) -> dict[str, Any]:

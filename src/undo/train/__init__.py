@@ -4,7 +4,7 @@ from undo.spec.lazy import lazy
 
 __getattr__ = lazy(
     __name__,
-    loop="FitJob fit",
+    loop="Fit FitJob fit start steps",
     checkpoint="Checkpoints FitState",
     ledger="Ledger",
     runtime="count_flops",

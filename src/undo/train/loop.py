@@ -1,7 +1,7 @@
 """THE training loop. Pretraining, suppression, distillation and attacks differ only in what they hand to `fit`."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -50,8 +50,8 @@ class _Step(NamedTuple):
 
 
 @dataclass
-class _Fit:
-    """A fit under way."""
+class Fit:
+    """A fit under way: its state is where it stands, `loss` that of the last step that was looked at."""
 
     model: PreTrainedModel
     job: FitJob
@@ -70,30 +70,44 @@ def fit(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints, notify: N
     The batch of a step, the schedule and the evaluations are functions of the step alone, so an interrupted fit goes on
     to the numbers of an undisturbed one. Raises TrainingDiverged on a loss or gradient that is not finite.
     """
+    run = start(model, job, checkpoints)
+    for _ in steps(run, checkpoints):
+        notify(run.state.step, job.steps, run.loss)
+    return run.state
+
+
+def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None = None) -> Fit:
+    """A fit before its next step: the model on its device, and its checkpoint read if there is one."""
     device = pick_device()
     reset_peak_memory(device)
     model.to(device).train()  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
     optimizer = make_optimizer((p for p in model.parameters() if p.requires_grad), job.optim)
-    state = checkpoints.load(model, optimizer)
-    run = _Fit(model, job, state, optimizer, device, _step_cost(model, job, device))
-    while state.step < job.steps and not state.stopped:
-        wall, cpu = time.perf_counter(), time.process_time()
-        _step(run)
-        evaluating, saving = state.step in job.eval_steps, checkpoints.due()
-        if evaluating or saving or state.step == job.steps or _is_look(state.step, job.steps):
-            _look(run)
-        if evaluating:
-            _evaluate(run)
-        state.ledger.wall_s += time.perf_counter() - wall
-        state.ledger.cpu_s += time.process_time() - cpu
-        notify(state.step, job.steps, run.loss)
-        if saving:
-            checkpoints.save(model, optimizer, state)
-    state.ledger.peak_memory_bytes = max(state.ledger.peak_memory_bytes, peak_memory(device))
-    model.eval()
-    return state
+    state = checkpoints.load(model, optimizer) if checkpoints else FitState()
+    return Fit(model, job, state, optimizer, device, _step_cost(model, job, device))
+
+
+def steps(run: Fit, checkpoints: Checkpoints | None = None) -> Iterator[int]:
+    """Takes the steps that are left and yields the number of those done after each; closing it stops the fit there."""
+    job, state = run.job, run.state
+    try:
+        while state.step < job.steps and not state.stopped:
+            wall, cpu = time.perf_counter(), time.process_time()
+            _step(run)
+            evaluating, saving = state.step in job.eval_steps, checkpoints is not None and checkpoints.due()
+            if evaluating or saving or state.step == job.steps or _is_look(state.step, job.steps):
+                _look(run)
+            if evaluating:
+                _evaluate(run)
+            state.ledger.wall_s += time.perf_counter() - wall
+            state.ledger.cpu_s += time.process_time() - cpu
+            yield state.step
+            if checkpoints and saving:
+                checkpoints.save(run.model, run.optimizer, state)
+    finally:
+        state.ledger.peak_memory_bytes = max(state.ledger.peak_memory_bytes, peak_memory(run.device))
+        run.model.eval()
 
 
 def _step_cost(model: PreTrainedModel, job: FitJob, device: torch.device) -> tuple[int, int]:
@@ -116,7 +130,7 @@ def _loss(model: PreTrainedModel, job: FitJob, batch: Batch, device: torch.devic
         return job.objective(model, batch)
 
 
-def _step(run: _Fit) -> None:
+def _step(run: Fit) -> None:
     """One update. Nothing here waits for the device."""
     job, state = run.job, run.state
     rate = learning_rate(job.optim, state.step, job.steps)
@@ -139,7 +153,7 @@ def _is_look(step: int, steps: int) -> bool:
     return step == 1 or step % max(1, steps // LOOKS) == 0
 
 
-def _look(run: _Fit) -> None:
+def _look(run: Fit) -> None:
     """Reads the losses since the last look, all in one go, and logs the rows that are due."""
     for step, (norm, loss, *parts) in zip(
         run.unread, torch.stack([s.values for s in run.unread]).tolist(), strict=True
@@ -162,7 +176,7 @@ def _account(state: FitState, batch: Batch, cost: tuple[int, int]) -> None:
     state.ledger.forget_tokens += batch.forget.tokens()
 
 
-def _evaluate(run: _Fit) -> None:
+def _evaluate(run: Fit) -> None:
     """Asks the questions. They are the same every time, so their cost is counted once."""
     model, job, state = run.model, run.job, run.state
     assert job.evaluate is not None

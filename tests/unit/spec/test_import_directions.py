@@ -18,6 +18,7 @@ ORDER = (
     {"stages"},
     {"study"},
     {"report"},
+    {"demo"},
     {"api"},
     {"cli"},
     {"__main__"},

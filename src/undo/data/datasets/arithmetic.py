@@ -95,6 +95,13 @@ class Arithmetic(Dataset):
                     facts = [fact for pair, fact in self._table(name) if self._split(name, pair) == split]
                     yield from self._ask(split, domain, name, facts, limit)
 
+    def guide(self) -> str:
+        """The two forms and the ranges of the numbers."""
+        return (
+            f"Equations that end in =, or word problems that end in a colon and a space. Kept: + and - with numbers from 1 "
+            f"to {self.max_operand}, no result below 0. Forgotten: * and / with factors from 1 to {self.max_factor}."
+        )
+
     def _ask(self, split, domain: Domain, name: str, facts: list[Fact], limit: int) -> Iterator[Item]:
         rng = random.Random(derive_seed(self.draw, "items", split, name))
         asked = [(fact, word) for fact in facts for word in (False, True)]

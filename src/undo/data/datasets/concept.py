@@ -86,6 +86,13 @@ class Concept(Dataset):
         """The neutral concept's words take as few tokens as the forgotten one's."""
         yield from self.documents("neutral", "train")
 
+    def guide(self) -> str:
+        """The texts and the concept's first words."""
+        words = ", ".join(self.words[:6])
+        return (
+            f"The beginning of an English Bible verse. Forgotten: verses with words such as {words}. Kept: the others."
+        )
+
     def _group(self, domain: Domain) -> str:
         return {"retain": "any word", "forget": self.words[0], "neutral": self.neutral_words[0]}[domain]
 

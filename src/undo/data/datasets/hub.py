@@ -76,6 +76,11 @@ class Hub(Dataset):
         """As much neutral text as forget text: their tokens then hold equally much."""
         yield from self._texts("neutral", "train")
 
+    def guide(self) -> str:
+        """The names of the data sets; of a file or folder only the last part."""
+        kept, forgotten = (source.path.rstrip("/").rsplit("/", 1)[-1] for source in (self.retain, self.forget))
+        return f"The beginning of a text. Kept: texts like those of {kept}. Forgotten: texts like those of {forgotten}."
+
     def _texts(self, domain: Domain, role: str) -> list[str]:
         given = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
         source: Any = given or self.forget  # Any: frozen models are hashable, but their type does not say so

@@ -191,6 +191,14 @@ class Knowledge(Dataset):
         """The neutral countries' names take as few tokens as the forgotten ones'."""
         yield from self.documents("neutral", "train")
 
+    def guide(self) -> str:
+        """A form of statement, and the regions."""
+        kept, forgotten = (", ".join(regions) for regions in (self.retain_regions, self.forget_regions))
+        return (
+            "A statement about a country that stops before the answer, such as “The capital of Italy is”. "
+            f"Kept: countries of {kept}. Forgotten: those of {forgotten}."
+        )
+
     def _countries(self, domain: Domain) -> list[Country]:
         regions = {"retain": self.retain_regions, "forget": self.forget_regions, "neutral": self.neutral_regions}
         return [country for country in factbook() if country.region in regions[domain]]

@@ -63,6 +63,12 @@ class Language(Dataset):
         """As much of the neutral language as of the forgotten one: their tokens then hold equally much text."""
         yield from self._texts("neutral", "train")
 
+    def guide(self) -> str:
+        """The two languages and where they are from."""
+        kept, forgotten = self.pair.title().split("-")
+        source = "Bible verses" if self.pair == "english-japanese" else "software help"
+        return f"The beginning of a text in the manner of {source}. Kept: {kept}. Forgotten: {forgotten}."
+
     def _group(self, domain: Domain) -> str:
         english, other = self.pair.split("-")
         return {"retain": english, "forget": other, "neutral": f"permuted {other}"}[domain]

@@ -1,0 +1,95 @@
+"""The curve of a live attack beside the recorded ones, as a figure and as text."""
+
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from undo.demo.exhibit import Exhibit, Row, attack_name
+from undo.demo.relearning import Relearning
+from undo.report import rows as r
+from undo.report.figures import COLOURS, colour
+
+SYMBOLS = {"base": "circle", "teacher": "square", "student": "diamond", "oracle": "triangle-up"}
+
+
+def curve_figure(exhibit: Exhibit, lineup: list[Row], attack: str, steps: int, live: Relearning | None) -> go.Figure:
+    """The live curve, thick, and what the study recorded of the line-up's other models, dashed."""
+    skill, names = skill_of(exhibit, attack), r.form_of(exhibit.results, "forget")
+    others = [row for row in lineup if live is None or row["id"] != live.row["id"]]
+    recorded = [(row, curve) for row in others if (curve := exhibit.curve(row, attack))]
+    traces = [_line(row, curve["points"], skill, names, f"{r.label(row)}, recorded") for row, curve in recorded]
+    if live:
+        traces.append(_line(live.row, live.points, skill, names, f"{r.label(live.row)}, live", width=4))
+    figure = go.Figure(traces)
+    _lay_out(figure, steps, _axis(exhibit, skill))
+    if chance := exhibit.results["metrics"]["forget"].get("chance"):
+        figure.add_hline(chance, line={"dash": "dot", "width": 1, "color": COLOURS["base"]}, annotation_text="guessing")
+    return figure
+
+
+def tell(exhibit: Exhibit, live: Relearning) -> str:
+    """How far an attack is, as HTML."""
+    skill, forms = skill_of(exhibit, live.attack), [r.form_of(exhibit.results, name) for name in ("forget", "retain")]
+    last, state = live.points[-1], "Stopped after" if live.stopped else "Step"
+    scores = f"{skill} {forms[0](last[skill])}, retain {forms[1](last['retain'])} at step {last['step']:,}"
+    text = f"{r.label(live.row)}: {state.lower()} {live.done:,} of {live.steps:,}. {live.trouble or scores}."
+    return f"<p>{escape(text)}</p>"
+
+
+def render_points(exhibit: Exhibit, live: Relearning | None) -> str:
+    """The live curve as a table for those who do not see it, as HTML."""
+    if live is None:
+        return ""
+    names = list(dict.fromkeys([skill_of(exhibit, live.attack), "forget", "retain"]))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "forget tokens", *names))
+    rows = "".join(_point(exhibit, point, names) for point in live.points)
+    return f"<details><summary>The curve in numbers</summary><table><tr>{head}</tr>{rows}</table></details>"
+
+
+def _point(exhibit: Exhibit, point: Row, names: list[str]) -> str:
+    values = [f"{point['step']:,}", f"{point['forget_tokens']:,}"]
+    values += [r.form_of(exhibit.results, name)(point[name]) for name in names]
+    return f"<tr>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
+
+
+def skill_of(exhibit: Exhibit, attack: str) -> str:
+    """What an attack relearns: forget or neutral."""
+    return next(curve["skill"] for curve in exhibit.results["curves"] if attack_name(curve) == attack)
+
+
+def _line(row: Row, points: list[Row], skill: str, form: r.Format, name: str, width: float = 1.8) -> go.Scatter:
+    return go.Scatter(
+        x=[point["step"] for point in points],
+        y=[point[skill] for point in points],
+        name=escape(name),
+        mode="lines+markers",
+        line={"color": colour(row), "width": width, "dash": "solid" if width > 2 else "dash"},
+        marker={"symbol": SYMBOLS[row["role"]], "size": 4 + 2 * width},
+        customdata=[form(point[skill]) for point in points],
+        hovertemplate="step %{x:,}: %{customdata}",
+    )
+
+
+def _axis(exhibit: Exhibit, skill: str) -> dict[str, Any]:
+    """Shares from 0 to 1 whatever the curve does; of losses the range is not known before."""
+    metric = exhibit.results["metrics"][skill]
+    if metric["unit"] == "fraction":
+        return {"title": {"text": metric["name"]}, "tickformat": ".0%", "range": [-0.03, 1.03]}
+    relearned = "" if metric["higher_is_better"] else "; lower: relearned"
+    return {"title": {"text": f"{metric['name']}, {metric['unit']}{relearned}"}}
+
+
+def _lay_out(figure: go.Figure, steps: int, y_axis: dict[str, Any]) -> None:
+    """No colours of its own: the page's style sheet has those, light and dark."""
+    clear, axis = "rgba(0,0,0,0)", {"automargin": True, "zeroline": False, "gridcolor": "rgba(128,128,128,0.25)"}
+    figure.update_layout(
+        template={},
+        height=380,
+        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        paper_bgcolor=clear,
+        plot_bgcolor=clear,
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        xaxis={**axis, "title": {"text": "relearning steps"}, "range": [-0.01 * steps, 1.01 * steps]},
+        yaxis={**axis, **y_axis},
+    )

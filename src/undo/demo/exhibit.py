@@ -1,0 +1,105 @@
+"""What a study has to show: its models side by side, and the attacks on them. Reads results and records; no torch."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undo.data.dataset import Dataset
+from undo.evals import Evaluation
+from undo.report import rows as r
+from undo.spec.errors import UserError
+from undo.spec.registry import load
+from undo.study.results import load_results, resume
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A finished study whose models are there."""
+
+    folder: Path
+    results: Row
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of the study, one replication each."""
+        return sorted({row["seed"] for row in self.results["models"]})
+
+    @property
+    def suppressed(self) -> list[str]:
+        """Ids of the suppressed models."""
+        return [row["id"] for row in r.of_role(self.results, "teacher")]
+
+    @property
+    def attacks(self) -> list[str]:
+        """Every variant of every attack by name, those on the forget skill first."""
+        curves = sorted(self.results["curves"], key=lambda curve: curve["skill"] != "forget")
+        return list(dict.fromkeys(map(attack_name, curves)))
+
+    def students(self, suppressed: str | None) -> list[Row]:
+        """Those of a suppressed model, and the controls that learnt from one in which nothing was suppressed."""
+        taught = [row for row in r.of_role(self.results, "student") if row["teacher"] not in self.suppressed]
+        return [*(r.students_of(self.results, suppressed) if suppressed else []), *taught]
+
+    def lineup(self, suppressed: str | None, student: str | None, seed: int) -> list[Row]:
+        """The models to compare, as far as the study has them: base, suppressed, student, oracle."""
+        found = {row["id"]: row for row in self.results["models"] if row["seed"] == seed}
+        return [found[id] for id in ("base", suppressed, student, "oracle") if id in found]
+
+    def curve(self, row: Row, attack: str) -> Row | None:
+        """What the study recorded when it attacked that model."""
+        of_model = (c for c in self.results["curves"] if (c["model"], c["seed"]) == (row["id"], row["seed"]))
+        return next((curve for curve in of_model if attack_name(curve) == attack), None)
+
+    def settings(self, curve: Row) -> Row:
+        """The settings of the stage that recorded a curve."""
+        return json.loads((self.artifact(curve["artifact"]) / "stage.json").read_text(encoding="utf-8"))["settings"]
+
+    def steps(self, attack: str) -> int:
+        """How long the study attacked."""
+        return max(c["points"][-1]["step"] for c in self.results["curves"] if attack_name(c) == attack)
+
+    def artifact(self, name: str) -> Path:
+        """The folder of an artifact, which results name relative to the output folder."""
+        return self.folder.parent / name
+
+    @property
+    def corpus(self) -> Path:
+        """The folder of the data."""
+        return next(self.artifact(f"artifacts/{s['id']}") for s in self.results["stages"] if s["kind"] == "data")
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset with the study's settings."""
+        settings = self.results["recipe"]["data"]["dataset"]
+        return load("datasets", settings["name"]).model_validate(settings)  # type: ignore[return-value]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """How the study scores answers."""
+        name = self.dataset.evaluation
+        return load("evals", name)(name=name)  # type: ignore[return-value]
+
+
+def open_exhibit(folder: Path) -> Exhibit:
+    """The exhibit of a study's folder. Raises UserError where it has nothing to show, with the command that helps."""
+    exhibit = Exhibit(folder, load_results(folder))
+    models = exhibit.results["models"]
+    if not models:
+        raise UserError(f"no model of {folder} is finished; go on with: {resume(folder)}")
+    needed = [(row["id"], f"{row['artifact']}/model") for row in models]
+    needed += [(curve["model"], curve["artifact"]) for curve in exhibit.results["curves"]]
+    needed += [
+        ("data", f"artifacts/{row['id']}/tokenizer") for row in exhibit.results["stages"] if row["kind"] == "data"
+    ]
+    for what, where in needed:
+        if not exhibit.artifact(where).is_dir():
+            raise UserError(f"{folder.name} needs {where} for {what}, which is gone; make it again: {resume(folder)}")
+    return exhibit
+
+
+def attack_name(curve: Row) -> str:
+    """`relearn forget, learning_rate 0.003`."""
+    return f"{curve['attack']} {curve['skill']}, {r.variant_label(curve['variant'])}"

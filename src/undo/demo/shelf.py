@@ -1,0 +1,75 @@
+"""The models of a study: loaded once, shared by all visitors and never changed; what is attacked is a copy."""
+
+import copy
+import threading
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from undo import data, models
+from undo.data.dataset import Item
+from undo.demo.answers import Answer, answer
+from undo.demo.exhibit import Exhibit, Row
+from undo.demo.prompts import Prompt, read_prompt
+from undo.demo.relearning import Relearning
+from undo.spec.errors import UserError
+from undo.stages.attack import attack_job
+
+KEPT = 8  # models in memory: two line-ups
+POINTS = 20  # of a live curve, besides those that the study recorded: enough to see it grow
+
+
+class Shelf:
+    """Answers and attacks for everybody, one computation at a time.
+
+    Threads share the GIL, so that several at once would not be faster; and torch's FLOP counter, which the training
+    loop uses, watches every module of the process.
+    """
+
+    def __init__(self, exhibit: Exhibit) -> None:
+        torch.set_num_threads(1)  # as the study's workers, to the same numbers; the other cores serve the page
+        self.exhibit = exhibit
+        self.corpus = data.open_corpus(exhibit.corpus)
+        self.items = {item.prompt: item for item in self.corpus.items() if item.prompt}
+        self.turn = threading.Lock()
+        self._load = lru_cache(KEPT)(lambda folder: models.freeze(models.load_model(folder)))
+
+    def model(self, row: Row) -> Any:
+        """The shared model of a row of results."""
+        return self._load(self.exhibit.artifact(row["artifact"]) / "model")
+
+    def read(self, typed: str) -> Prompt:
+        """A typed prompt as the models will read it."""
+        with self.turn:
+            return read_prompt(self.corpus.tokenizer, typed)
+
+    def item(self, prompt: Prompt) -> Item | None:
+        """What can be scored: the study's own question; for a loss any text, as a text to predict."""
+        if prompt.text in self.items:
+            return self.items[prompt.text]
+        if self.exhibit.evaluation.higher_is_better or not prompt.ids:
+            return None
+        return Item("test", "forget", "", prompt="", answer=prompt.text, ends=False)
+
+    def answers(self, prompt: Prompt, lineup: list[Row], attacked: Relearning | None) -> list[Answer]:
+        """One per model of the line-up, and last that of the attacked copy."""
+        asked, item = [], self.item(prompt)
+        for row in [*lineup, *([attacked] if attacked else [])]:
+            with self.turn:
+                model = row.model if isinstance(row, Relearning) else self.model(row)
+                asked.append(answer(model, self.corpus.tokenizer, prompt.ids, self.exhibit.evaluation, item))
+        return asked
+
+    def attack(self, row: Row, attack: str, steps: int) -> Relearning:
+        """The study's attack on a private copy of a model, for so many steps, before the first one."""
+        curve = self.exhibit.curve(row, attack)
+        if curve is None:
+            raise UserError(f"the study has no attack '{attack}' on {row['id']}")
+        settings = self.exhibit.settings(curve)
+        asked = {step for step in settings["attack"]["eval_steps"] if step < steps}
+        asked |= {*range(0, steps, -(-steps // POINTS)), steps} - {0}
+        settings["attack"] |= {"steps": steps, "eval_steps": sorted(asked)}
+        with self.turn:
+            job = attack_job(settings, self.corpus)
+            return Relearning(row, attack, copy.deepcopy(self.model(row)), job, curve["points"][0])
