@@ -1,8 +1,12 @@
 """Fixtures of every suite: a corpus and models small enough to be built anew, one thread, no network, no chance."""
 
 import copy
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -73,3 +77,23 @@ def trained_folder(corpus, untrained, tmp_path_factory) -> Path:
 @pytest.fixture
 def trained_model(trained_folder):
     return models.load_model(trained_folder)
+
+
+class Finished(NamedTuple):
+    """A study that ran as a user runs it."""
+
+    out: Path
+    folder: Path
+    results: dict
+    stdout: str
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> Finished:
+    """`undo run smoke` in a fresh folder."""
+    out = tmp_path_factory.mktemp("smoke")
+    command = [sys.executable, "-m", "undo", "run", "smoke", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (folder,) = out.glob("smoke-*")
+    return Finished(out, folder, json.loads((folder / "report" / "results.json").read_text()), done.stdout)

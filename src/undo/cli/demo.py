@@ -27,7 +27,10 @@ def demo(
 
     check(host, port)
     folder = study or _smoke(out)
-    with serving(open_exhibit(folder), host, port) as address:
+    exhibit = open_exhibit(folder)
+    from undo.demo.desk import Desk  # only now: it imports torch, and wrong input is told before
+
+    with serving(Desk(exhibit), host, port) as address:
         if host not in LOOPBACK:
             tell("note: whoever reaches this machine can use the page, and its processor")
         print(f"demo of {folder.name}: {address} (Ctrl-C ends it)", flush=True)
@@ -46,7 +49,8 @@ def _smoke(out: Path) -> Path:
     from undo.spec.errors import UserError
 
     tell(
-        "no study named: smoke is run first (under a minute); its models know little. For better ones: undo run quickstart"
+        "no study named: 'smoke' is run first (under a minute), and its models know little; "
+        "for better ones: undo run quickstart"
     )
     if run("smoke", out=out) != DONE:
         raise UserError("smoke failed; see above, and try: undo doctor")

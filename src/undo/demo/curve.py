@@ -31,10 +31,10 @@ def curve_figure(exhibit: Exhibit, lineup: list[Row], attack: str, steps: int, l
 def tell(exhibit: Exhibit, live: Relearning) -> str:
     """How far an attack is, as HTML."""
     skill, forms = skill_of(exhibit, live.attack), [r.form_of(exhibit.results, name) for name in ("forget", "retain")]
-    last, state = live.points[-1], "Stopped after" if live.stopped else "Step"
-    scores = f"{skill} {forms[0](last[skill])}, retain {forms[1](last['retain'])} at step {last['step']:,}"
-    text = f"{r.label(live.row)}: {state.lower()} {live.done:,} of {live.steps:,}. {live.trouble or scores}."
-    return f"<p>{escape(text)}</p>"
+    last, state = live.points[-1], "Stopped after step" if live.stopped else "Step"
+    scores = f"{skill} {forms[0](last[skill])}, retain {forms[1](last['retain'])}"
+    known = live.trouble or f"{scores} at step {last['step']:,}"
+    return f"<p>{state} {live.done:,} of {live.steps:,} against the {escape(r.label(live.row))}: {escape(known)}.</p>"
 
 
 def render_points(exhibit: Exhibit, live: Relearning | None) -> str:

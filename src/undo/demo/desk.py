@@ -25,11 +25,11 @@ class Desk:
         self.exhibit, self.shelf, self.visitors = exhibit, Shelf(exhibit), Visitors()
 
     def students(self, suppressed: str | None) -> Any:
-        """The students of a suppressed model to choose from, and the controls."""
+        """The students of a suppressed model to choose from, the most noised one first chosen, and the controls."""
         rows = self.exhibit.students(suppressed)
         choices = [(self._name(row), row["id"]) for row in rows]
-        own = [row["id"] for row in rows if row["teacher"] == suppressed]
-        return gr.Dropdown(choices=choices, value=own[-1] if own else None)
+        first = max(rows, key=lambda row: (row["teacher"] == suppressed, row["noise_alpha"] or 0.0), default=None)
+        return gr.Dropdown(choices=choices, value=first and first["id"])
 
     def _name(self, row: Row) -> str:
         return r.label(row) if row["teacher"] in self.exhibit.suppressed else f"{r.label(row)} of the {row['teacher']}"

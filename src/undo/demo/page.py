@@ -11,6 +11,7 @@ from undo.demo.prompts import suggestions
 
 ATTACKS_AT_ONCE = 4  # of all visitors together; they take turns at computing, and further ones wait
 WAITING = 32  # requests in the queue
+WIDE = 260  # px that a chooser needs: on a phone each has a line of its own
 EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
 INTRODUCTION = (
     "The models of one study, side by side. Ask all of them, then attack one: finetune a copy on what it was made to "
@@ -18,9 +19,9 @@ INTRODUCTION = (
 )
 
 
-def build_page(exhibit: Exhibit) -> gr.Blocks:
-    """The page of an exhibit, ready to be launched."""
-    desk, study = Desk(exhibit), escape(exhibit.results["study"])
+def build_page(desk: Desk) -> gr.Blocks:
+    """The page that a desk serves, ready to be launched."""
+    exhibit, study = desk.exhibit, escape(desk.exhibit.results["study"])
     with gr.Blocks(title=f"undo demo: {study}", analytics_enabled=False) as page:
         gr.HTML(f"<h1>Is it gone?</h1><p>{INTRODUCTION} Study: <strong>{study}</strong>.</p>")
         with gr.Row():
@@ -55,9 +56,9 @@ def _choosers(exhibit: Exhibit) -> list[Any]:
     suppressed, seeds = exhibit.suppressed, exhibit.seeds
     first = max(suppressed, key=lambda each: len(exhibit.students(each)), default=None)  # not one without a student
     return [
-        gr.Dropdown(suppressed, value=first, label="Suppressed model", visible=bool(suppressed)),
-        gr.Dropdown([], label="Student", visible=bool(exhibit.students(first))),
-        gr.Dropdown(seeds, value=seeds[0], label="Seed", visible=len(seeds) > 1),
+        gr.Dropdown(suppressed, value=first, label="Suppressed model", min_width=WIDE, visible=bool(suppressed)),
+        gr.Dropdown([], label="Student", min_width=WIDE, visible=bool(exhibit.students(first))),
+        gr.Dropdown(seeds, value=seeds[0], label="Seed", min_width=WIDE, visible=len(seeds) > 1),
     ]
 
 
@@ -82,9 +83,11 @@ def _weapons(exhibit: Exhibit) -> tuple[Any, ...]:
     attacks = exhibit.attacks
     target = gr.Radio([], label="Model to attack")
     with gr.Row():
-        attack = gr.Dropdown(attacks, value=attacks[0] if attacks else None, label="Attack of the study")
+        attack = gr.Dropdown(
+            attacks, value=attacks[0] if attacks else None, label="Attack of the study", min_width=WIDE
+        )
         usual = min(exhibit.steps(attacks[0]), MOST_STEPS) if attacks else MOST_STEPS
-        steps = gr.Slider(10, MOST_STEPS, value=max(10, usual), step=10, label="Steps")
+        steps = gr.Slider(10, MOST_STEPS, value=max(10, usual), step=10, label="Steps", min_width=WIDE)
     with gr.Row():
         start = gr.Button("Attack", variant="primary", elem_id="start")
         stop = gr.Button("Stop", variant="stop", interactive=False, elem_id="stop")

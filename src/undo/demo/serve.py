@@ -1,30 +1,41 @@
 """Opens the page on a port, on this machine alone unless told otherwise."""
 
+from __future__ import annotations
+
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from undo.demo.exhibit import Exhibit
 from undo.spec.errors import UserError
 
+if TYPE_CHECKING:
+    from undo.demo.desk import Desk
+
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]  # nobody's server is asked for one
+COLOURS = {  # where the theme's own have too little contrast
+    "body_text_color_subdued": "*neutral_600",
+    "body_text_color_subdued_dark": "*neutral_300",
+    "border_color_primary": "*neutral_300",
+    "button_primary_background_fill": "*primary_700",
+    "button_primary_background_fill_hover": "*primary_800",
+}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace"]
 
 
 @contextmanager
-def serving(exhibit: Exhibit, host: str, port: int) -> Iterator[str]:
+def serving(desk: Desk, host: str, port: int) -> Iterator[str]:
     """While inside, the page is served at the address that this gives."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # also what gradio asks of its makers when it is imported
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page says so too, but gradio has more to tell than of pages
     import gradio as gr
 
     from undo.demo.page import build_page
 
-    page = build_page(exhibit)
+    page = build_page(desk)
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -40,7 +51,7 @@ def serving(exhibit: Exhibit, host: str, port: int) -> Iterator[str]:
         pwa=False,
         mcp_server=False,
         max_file_size="1kb",
-        theme=gr.themes.Base(font=FONTS, font_mono=MONO),
+        theme=gr.themes.Base(font=FONTS, font_mono=MONO).set(**COLOURS),
         css=(files("undo.demo") / "page.css").read_text(encoding="utf-8"),
     )
     try:

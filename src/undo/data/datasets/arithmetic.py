@@ -98,8 +98,9 @@ class Arithmetic(Dataset):
     def guide(self) -> str:
         """The two forms and the ranges of the numbers."""
         return (
-            f"Equations that end in =, or word problems that end in a colon and a space. Kept: + and - with numbers from 1 "
-            f"to {self.max_operand}, no result below 0. Forgotten: * and / with factors from 1 to {self.max_factor}."
+            "Equations that end in =, or word problems that end before the answer, with a space. "
+            f"Kept: + and - with numbers from 1 to {self.max_operand}, no result below 0. "
+            f"Forgotten: * and / with factors from 1 to {self.max_factor}."
         )
 
     def _ask(self, split, domain: Domain, name: str, facts: list[Fact], limit: int) -> Iterator[Item]:

@@ -1,0 +1,198 @@
+"""The demo as its visitors use it: real pages in a real browser, cut off from every network but this machine."""
+
+import gc
+import shutil
+import socket
+import time
+import weakref
+
+import pytest
+from axe import serious_findings
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("gradio", reason="gradio is not installed: pip install -c constraints.txt -e '.[demo]'")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"),
+]
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+SECOND = 1000  # ms
+
+
+@pytest.fixture(scope="module")
+def desk(smoke):
+    """The smoke study, at the desk that serves it."""
+    from undo.demo.desk import Desk
+    from undo.demo.exhibit import open_exhibit
+
+    return Desk(open_exhibit(smoke.folder))
+
+
+@pytest.fixture(scope="module")
+def address(desk):
+    """Where the demo is served, in this process."""
+    from undo.demo.serve import serving
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with serving(desk, "127.0.0.1", port) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens pages; in the end none of them may have said anything to the console or asked another machine."""
+    contexts, said, asked = [], [], []
+
+    def visit(**options):
+        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60 * SECOND)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        page.wait_for_selector("#curve .main-svg")
+        page.wait_for_selector(".card")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+
+
+def attack(page, steps: int, whom: str | None = None) -> None:
+    """Starts an attack of so many steps."""
+    number = page.get_by_label("number input for Steps")
+    number.fill(str(steps))
+    number.press("Enter")
+    if whom:
+        page.get_by_role("radio", name=whom).check()
+    page.click("#start")
+
+
+def live_points(page) -> int:
+    """Points of the live curve that are drawn: the last one of the figure, thick."""
+    return page.evaluate("[...document.querySelectorAll('#curve .trace')].at(-1)?.querySelectorAll('.point').length ?? 0")
+
+
+def ask(page, typed: str) -> str:
+    """Asks and returns the prompt as the first card shows it."""
+    page.evaluate("document.querySelector('#cards .cards').dataset.old = 1")
+    page.get_by_label("Prompt").fill(typed)
+    page.get_by_role("button", name="Ask", exact=True).click()
+    page.wait_for_selector("#cards .cards:not([data-old])")
+    return page.locator(".given").first.text_content()
+
+
+def test_every_model_answers_and_shows_the_likeliest_tokens(visit, smoke):
+    page = visit()
+    assert ask(page, "3*4=") == "3*4="
+    assert [card.get_attribute("data-model") for card in page.locator(".card").all()] == [
+        "base",
+        "maxent",
+        "undo-0.5-maxent",
+        "oracle",
+    ]
+    for card in page.locator(".card").all():
+        assert card.locator("tr").count() == 6
+        shares = [float(cell.removesuffix("\xa0%")) for cell in card.locator("td:last-child").all_text_contents()]
+        assert shares == sorted(shares, reverse=True) and 0 < shares[0] and sum(shares) <= 100.1
+        assert card.locator(".verdict").count() == 1
+    assert "Right answer: 12" in page.locator(".item").text_content()
+    assert ask(page, "hello") == "hello" and page.locator(".verdict, .item").count() == 0
+
+
+def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(visit, smoke):
+    page, seen = visit(), set()
+    attack(page, 50)
+    while page.locator("[data-model=attacked]").count() == 0:
+        seen.add(live_points(page))
+        time.sleep(0.05)
+    assert len(seen) >= 4 and live_points(page) == 27  # 0, the recorded 5 and 10, and every third step to 50
+    assert page.locator("#progress").text_content().strip().startswith("Step 50 of 50")
+    page.click("#numbers summary")
+    rows = [row.locator("td").all_text_contents() for row in page.locator("#numbers tr").all()[1:]]
+    drawn = {int(step): float(forget.removesuffix("\xa0%")) for step, _, forget, _ in rows}
+    of_student = (curve for curve in smoke.results["curves"] if curve["model"] == "undo-0.5-maxent")
+    recorded = next(c for c in of_student if c["skill"] == "forget" and c["variant"] == {"learning_rate": 0.003})
+    assert {p["step"]: round(100 * p["forget"], 1) for p in recorded["points"]}.items() <= drawn.items()
+    assert serious_findings(page) == []
+
+
+def test_two_visitors_attack_at_once_and_a_third_is_answered(visit, desk):
+    pages = visit(), visit()
+    attack(pages[0], 500, "suppressed")
+    attack(pages[1], 500, "oracle")
+    for page in pages:
+        page.wait_for_function("document.querySelector('#progress').textContent.includes('Step')")
+    assert ask(visit(), "3+4=") == "3+4="
+    going = [page.locator("#progress").text_content() for page in pages]
+    assert "against the suppressed" in going[0] and "against the oracle" in going[1]
+    for page in pages:
+        page.click("#stop")
+        page.wait_for_selector("[data-model=attacked]")
+        assert "Stopped after step" in page.locator("#progress").text_content()
+
+
+def test_a_page_loaded_anew_in_mid_attack_ends_the_attack_and_frees_the_copy(visit, desk):
+    page = visit()
+    attack(page, 500)
+    page.wait_for_function("document.querySelector('#progress').textContent.includes('Step')")
+    live = next(each.attacked for each in desk.visitors._by_session.values() if each.running)
+    copy = weakref.ref(live.model)
+    page.reload()
+    page.wait_for_selector(".card")
+    reached = eventually(lambda: live.done if live.stopped else None)
+    del live
+    gc.collect()
+    assert reached < 500 and eventually(lambda: copy() is None)
+    assert page.locator("[data-model=attacked]").count() == 0 and ask(page, "3+4=") == "3+4="
+
+
+def eventually(found, seconds: float = 20):
+    """Waits until a function finds something."""
+    until = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert value
+    return value
+
+
+HOSTILE = {
+    "<img src=x onerror='window.hacked=1'><script>window.hacked=1</script>": None,
+    "${window.hacked=1}{{constructor.constructor('window.hacked=1')()}}#{1}{% raw %}": None,
+    "</bdi></p></li><style>*{display:none}</style>&lt;b&gt;": None,
+    "<|end|><|pad|>": None,
+    "\u202e321=+1": None,
+    "": None,
+    "1+\x00\x1b[31m\x7f\x9b2=": "1+[31m2=",
+}
+
+
+def test_hostile_prompts_are_text_and_nothing_else(visit):
+    page = visit()
+    for typed, shown in HOSTILE.items():
+        assert ask(page, typed) in (shown or typed, typed[-14:])
+    assert "control characters removed" in page.locator(".note").text_content()
+    assert page.evaluate("window.hacked") is None
+    ask(page, "9" * 50_000)
+    assert "50,000 characters" in page.locator(".note").text_content()
+    assert len(page.locator(".given").first.text_content()) < 100
+
+
+def test_the_page_fits_a_phone_in_the_dark(visit):
+    page = visit(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert serious_findings(page) == []
