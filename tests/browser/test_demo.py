@@ -65,6 +65,7 @@ def visit(browser, address):
         page.wait_for_selector(".card")
         return page
 
+    visit.said = said
     yield visit
     for context in contexts:
         context.close()
@@ -84,7 +85,9 @@ def attack(page, steps: int, whom: str | None = None) -> None:
 
 def live_points(page) -> int:
     """Points of the live curve that are drawn: the last one of the figure, thick."""
-    return page.evaluate("[...document.querySelectorAll('#curve .trace')].at(-1)?.querySelectorAll('.point').length ?? 0")
+    return page.evaluate(
+        "[...document.querySelectorAll('#curve .trace')].at(-1)?.querySelectorAll('.point').length ?? 0"
+    )
 
 
 def ask(page, typed: str) -> str:
@@ -96,9 +99,9 @@ def ask(page, typed: str) -> str:
     return page.locator(".given").first.text_content()
 
 
-def test_every_model_answers_and_shows_the_likeliest_tokens(visit, smoke):
-    page = visit()
-    assert ask(page, "3*4=") == "3*4="
+def test_every_model_answers_and_shows_the_likeliest_tokens(visit, desk):
+    page, item = visit(), next(item for item in desk.shelf.items.values() if item.domain == "forget")
+    assert ask(page, item.prompt) == item.prompt
     assert [card.get_attribute("data-model") for card in page.locator(".card").all()] == [
         "base",
         "maxent",
@@ -108,9 +111,9 @@ def test_every_model_answers_and_shows_the_likeliest_tokens(visit, smoke):
     for card in page.locator(".card").all():
         assert card.locator("tr").count() == 6
         shares = [float(cell.removesuffix("\xa0%")) for cell in card.locator("td:last-child").all_text_contents()]
-        assert shares == sorted(shares, reverse=True) and 0 < shares[0] and sum(shares) <= 100.1
+        assert shares == sorted(shares, reverse=True) and shares[0] > 0 and sum(shares) <= 100.1
         assert card.locator(".verdict").count() == 1
-    assert "Right answer: 12" in page.locator(".item").text_content()
+    assert f"Right answer: {item.answer.strip()}" in page.locator(".item").text_content()
     assert ask(page, "hello") == "hello" and page.locator(".verdict, .item").count() == 0
 
 
@@ -120,7 +123,7 @@ def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(v
     while page.locator("[data-model=attacked]").count() == 0:
         seen.add(live_points(page))
         time.sleep(0.05)
-    assert len(seen) >= 4 and live_points(page) == 27  # 0, the recorded 5 and 10, and every third step to 50
+    assert len(seen) >= 3 and live_points(page) == 20  # 0, the recorded 5 and 10, and every third step to 50
     assert page.locator("#progress").text_content().strip().startswith("Step 50 of 50")
     page.click("#numbers summary")
     rows = [row.locator("td").all_text_contents() for row in page.locator("#numbers tr").all()[1:]]
@@ -154,10 +157,10 @@ def test_a_page_loaded_anew_in_mid_attack_ends_the_attack_and_frees_the_copy(vis
     copy = weakref.ref(live.model)
     page.reload()
     page.wait_for_selector(".card")
-    reached = eventually(lambda: live.done if live.stopped else None)
-    del live
+    assert eventually(lambda: live.stopped) and live.done < 500
     gc.collect()
-    assert reached < 500 and eventually(lambda: copy() is None)
+    assert eventually(lambda: copy() is None)
+    visit.said.clear()  # the page speaks of its own streams, which the reload cut
     assert page.locator("[data-model=attacked]").count() == 0 and ask(page, "3+4=") == "3+4="
 
 
@@ -184,7 +187,8 @@ HOSTILE = {
 def test_hostile_prompts_are_text_and_nothing_else(visit):
     page = visit()
     for typed, shown in HOSTILE.items():
-        assert ask(page, typed) in (shown or typed, typed[-14:])
+        given = ask(page, typed)  # of a long prompt, what fits the context
+        assert given == (shown or typed) or (len(given) > 9 and typed.endswith(given))
     assert "control characters removed" in page.locator(".note").text_content()
     assert page.evaluate("window.hacked") is None
     ask(page, "9" * 50_000)

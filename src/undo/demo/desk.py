@@ -74,7 +74,7 @@ class Desk:
             live = self.shelf.attack(row, attack, min(max(1, int(steps)), MOST_STEPS))
             with visitor.attacking(live):
                 drawn = 0
-                for _ in live.run(self.shelf.turn, PAUSE_S):
+                for _ in live.run(PAUSE_S):
                     grown, drawn = len(live.points) > drawn, len(live.points)
                     curves = self._curves(lineup, attack, live.steps, visitor) if grown else (gr.skip(), gr.skip())
                     yield *curves, tell(self.exhibit, live), gr.skip(), *_buttons(running=True)

@@ -1,8 +1,7 @@
 """A relearning attack that can be watched, stopped and asked."""
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterator
 from threading import Lock
 from typing import Any
 
@@ -13,33 +12,52 @@ from undo.train import FitJob
 
 
 class Relearning:
-    """An attack on a private copy of a model: how far it is, and the points of its curve so far, as in results.json."""
+    """An attack on a private copy of a model: how far it is, and the points of its curve so far, as in results.json.
 
-    def __init__(self, row: Row, attack: str, model: Any, job: FitJob, before: Row) -> None:
-        self.row, self.attack, self.model, self.job = row, attack, model, job
+    Computing and ending it are done in `turn` with everybody else's.
+    """
+
+    def __init__(self, row: Row, attack: str, model: Any, job: FitJob, before: Row, turn: Lock) -> None:
+        self.row, self.attack, self.model, self.job, self.turn = row, attack, model, job, turn
         self.done, self.steps, self.points = 0, job.steps, [before]
         self.stopped, self.trouble = False, ""
+        self._taken: Generator[int] | None = None
 
-    def run(self, turn: Lock, pause_s: float) -> Iterator[None]:
-        """Takes the steps, each in turn with everybody else; pauses after every point and every `pause_s` seconds.
+    def run(self, pause_s: float) -> Iterator[None]:
+        """Takes the steps, and pauses after every point and every `pause_s` seconds.
 
-        It ends when `stopped` is set or the generator is closed, and leaves the model as it is then; a loss that is not
-        finite ends it too, and is told in `trouble`.
+        It ends when `stopped` is set, and leaves the model as it is then; a loss that is not finite ends it too, and is
+        told in `trouble`.
         """
-        with turn:
+        with self.turn:
             fit = train.start(self.model, self.job)
-        with closing(train.steps(fit)) as taken:
-            paused = time.monotonic()
-            while self.done < self.steps and not self.stopped and not self.trouble:
-                with turn:
-                    self._step(taken)
-                if len(fit.state.evals) == len(self.points) or time.monotonic() - paused >= pause_s:
-                    self.points[1:] = fit.state.evals
-                    yield
-                    paused = time.monotonic()
+            state, self._taken = fit.state, train.steps(fit)
+        del fit  # a page that is gone leaves this function where it paused
+        paused = time.monotonic()
+        while self.done < self.steps and not self.stopped and not self.trouble:
+            with self.turn:
+                self._step()
+            if len(state.evals) == len(self.points) or time.monotonic() - paused >= pause_s:
+                self.points[1:] = state.evals
+                yield
+                paused = time.monotonic()
+        with self.turn:
+            self._close()
 
-    def _step(self, taken: Iterator[int]) -> None:
+    def _step(self) -> None:
         try:
-            self.done = next(taken)
+            self.done = next(self._taken) if self._taken else self.done
         except TrainingDiverged as error:
             self.trouble = str(error)
+
+    def _close(self) -> None:
+        if self._taken:
+            self._taken.close()
+        self._taken = None
+
+    def drop(self) -> None:
+        """Ends the attack, wherever it paused, and lets the copy go."""
+        self.stopped = True
+        with self.turn:
+            self._close()
+            self.model = None

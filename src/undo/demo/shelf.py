@@ -54,12 +54,13 @@ class Shelf:
 
     def answers(self, prompt: Prompt, lineup: list[Row], attacked: Relearning | None) -> list[Answer]:
         """One per model of the line-up, and last that of the attacked copy."""
-        asked, item = [], self.item(prompt)
-        for row in [*lineup, *([attacked] if attacked else [])]:
+        item, copies = self.item(prompt), [attacked.model] if attacked else []
+
+        def ask(model: Any) -> Answer:
             with self.turn:
-                model = row.model if isinstance(row, Relearning) else self.model(row)
-                asked.append(answer(model, self.corpus.tokenizer, prompt.ids, self.exhibit.evaluation, item))
-        return asked
+                return answer(model, self.corpus.tokenizer, prompt.ids, self.exhibit.evaluation, item)
+
+        return [ask(self.model(row)) for row in lineup] + [ask(model) for model in copies]
 
     def attack(self, row: Row, attack: str, steps: int) -> Relearning:
         """The study's attack on a private copy of a model, for so many steps, before the first one."""
@@ -72,4 +73,4 @@ class Shelf:
         settings["attack"] |= {"steps": steps, "eval_steps": sorted(asked)}
         with self.turn:
             job = attack_job(settings, self.corpus)
-            return Relearning(row, attack, copy.deepcopy(self.model(row)), job, curve["points"][0])
+            return Relearning(row, attack, copy.deepcopy(self.model(row)), job, curve["points"][0], self.turn)

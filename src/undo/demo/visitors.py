@@ -28,6 +28,7 @@ class Visitor:
         if not self._running.acquire(blocking=False):
             raise UserError("your attack is still running; stop it first")
         try:
+            self.forget()
             self.attacked = live
             yield
         finally:
@@ -40,8 +41,9 @@ class Visitor:
 
     def forget(self) -> None:
         """Ends the attack and drops the copy."""
-        self.stop()
-        self.attacked = None
+        attacked, self.attacked = self.attacked, None
+        if attacked:
+            attacked.drop()
 
 
 class Visitors:

@@ -1,7 +1,7 @@
 """THE training loop. Pretraining, suppression, distillation and attacks differ only in what they hand to `fit`."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -88,7 +88,7 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
     return Fit(model, job, state, optimizer, device, _step_cost(model, job, device))
 
 
-def steps(run: Fit, checkpoints: Checkpoints | None = None) -> Iterator[int]:
+def steps(run: Fit, checkpoints: Checkpoints | None = None) -> Generator[int]:
     """Takes the steps that are left and yields the number of those done after each; closing it stops the fit there."""
     job, state = run.job, run.state
     try:
