@@ -29,7 +29,7 @@ class Desk:
         rows = self.exhibit.students(suppressed)
         choices = [(self._name(row), row["id"]) for row in rows]
         first = max(rows, key=lambda row: (row["teacher"] == suppressed, row["noise_alpha"] or 0.0), default=None)
-        return gr.Dropdown(choices=choices, value=first and first["id"])
+        return gr.Dropdown(choices=choices, value=first["id"] if first else None)
 
     def _name(self, row: Row) -> str:
         return r.label(row) if row["teacher"] in self.exhibit.suppressed else f"{r.label(row)} of the {row['teacher']}"

@@ -50,7 +50,8 @@ def _is_text(char: str) -> bool:
 def suggestions(items: list[Item], per_domain: int = 4) -> list[tuple[Domain, str]]:
     """Prompts to pick, to forget and to keep: those of test items, every group in turn; of whole texts the opening."""
     picked: list[tuple[Domain, str]] = []
-    for domain in ("forget", "retain"):
+    shown: tuple[Domain, ...] = ("forget", "retain")
+    for domain in shown:
         groups: dict[str, list[str]] = {}
         for item in items:
             if (item.domain, item.split) == (domain, "test"):

@@ -31,7 +31,7 @@ MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace"]
 def serving(desk: Desk, host: str, port: int) -> Iterator[str]:
     """While inside, the page is served at the address that this gives."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page says so too, but gradio has more to tell than of pages
-    import gradio as gr
+    from gradio.themes import Base
 
     from undo.demo.page import build_page
 
@@ -51,7 +51,7 @@ def serving(desk: Desk, host: str, port: int) -> Iterator[str]:
         pwa=False,
         mcp_server=False,
         max_file_size="1kb",
-        theme=gr.themes.Base(font=FONTS, font_mono=MONO).set(**COLOURS),
+        theme=Base(font=FONTS, font_mono=MONO).set(**COLOURS),
         css=(files("undo.demo") / "page.css").read_text(encoding="utf-8"),
     )
     try:

@@ -1,0 +1,98 @@
+"""What a demo says and refuses, without a browser."""
+
+import socket
+
+import pytest
+
+from undo.data.dataset import Item
+from undo.demo import exhibit, prompts, serve, visitors
+from undo.spec.errors import UserError
+
+
+class Letters:
+    """A tokenizer with a token per character and a context of 16 of them."""
+
+    model_max_length = 16
+
+    def __call__(self, texts, **options):
+        assert options["split_special_tokens"]
+        return {"input_ids": [[ord(char) for char in text] for text in texts]}
+
+    def decode(self, ids, **_):
+        return "".join(map(chr, ids))
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "told"),
+    [
+        ("3*4=", "3*4=", []),
+        ("3\x00*\x1b4\x7f=\n", "3*4=\n", ["3 control characters removed."]),
+        ("9" * 20, "9" * 7, ["Your text has 20 characters; the models read its last 7 tokens."]),
+        ("", "", []),
+    ],
+)
+def test_a_prompt_is_cleaned_and_cut_to_the_context(typed, text, told):
+    prompt = prompts.read_prompt(Letters(), typed)
+    assert (prompt.text, prompt.notes) == (text, told)
+    assert len(prompt.ids) + 1 + prompts.new_tokens(Letters()) <= Letters.model_max_length
+
+
+def test_a_very_long_prompt_is_cut_before_it_is_tokenized():
+    (note,) = prompts.read_prompt(Letters(), "7" * 50_000).notes
+    assert "50,000 characters" in note
+
+
+def test_prompts_to_pick_are_test_items_of_every_group_in_turn():
+    items = [Item("valid", "forget", "mul", "1*1=", "1")]
+    items += [Item("test", "forget", group, f"{i} {group} =", "1") for group in ("mul", "div") for i in range(3)]
+    items += [Item("test", "retain", "verses", "", "In the beginning there was a very long sentence, and then another")]
+    picked = prompts.suggestions(items)
+    assert [text for domain, text in picked if domain == "forget"] == ["0 mul =", "0 div =", "1 mul =", "1 div ="]
+    assert picked[-1] == ("retain", "In the beginning there was a very long")
+
+
+def test_no_page_without_gradio_a_free_port_and_an_address(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="--port"):
+        serve.check("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(UserError, match="--host"):
+        serve.check("300.0.0.1", 7860)
+    monkeypatch.setattr(serve, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"undo-llm\[demo\]"):
+        serve.check("127.0.0.1", 7860)
+
+
+def test_no_exhibit_without_a_study(tmp_path):
+    with pytest.raises(UserError, match=r"results\.json"):
+        exhibit.open_exhibit(tmp_path / "nowhere")
+
+
+class Copy:
+    """Stands in for an attacked copy."""
+
+    stopped = dropped = False
+
+    def drop(self):
+        self.dropped = True
+
+
+def test_a_visitor_has_one_attack_at_a_time_and_one_copy():
+    visitor, first, second = visitors.Visitor(), Copy(), Copy()
+    with visitor.attacking(first):  # type: ignore[arg-type]
+        assert visitor.running
+        with pytest.raises(UserError, match="still running"), visitor.attacking(second):  # type: ignore[arg-type]
+            pass
+        visitor.stop()
+    assert first.stopped and not first.dropped and not visitor.running
+    with visitor.attacking(second):  # type: ignore[arg-type]
+        assert first.dropped and not second.dropped
+
+
+def test_the_visitor_unseen_for_longest_is_forgotten_with_the_copy():
+    everybody, copy = visitors.Visitors(), Copy()
+    with everybody.of("first").attacking(copy):  # type: ignore[arg-type]
+        for name in range(visitors.MOST + 3):
+            everybody.of(str(name))
+        assert not copy.dropped and len(everybody) == visitors.MOST
+    for name in range(visitors.MOST + 3):
+        everybody.of(str(name))
+    assert copy.dropped
