@@ -9,6 +9,8 @@ import weakref
 import pytest
 from axe import serious_findings
 
+from undo.demo.relearning import Relearning
+
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("gradio", reason="gradio is not installed: pip install -c constraints.txt -e '.[demo]'")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -73,6 +75,13 @@ def visit(browser, address):
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """Attacks that are still under way after a while, however fast the machine is."""
+    step = Relearning._step
+    monkeypatch.setattr(Relearning, "_step", lambda live: (time.sleep(0.05), step(live)))
+
+
 def attack(page, steps: int, whom: str | None = None) -> None:
     """Starts an attack of so many steps."""
     number = page.get_by_label("number input for Steps")
@@ -117,7 +126,7 @@ def test_every_model_answers_and_shows_the_likeliest_tokens(visit, desk):
     assert ask(page, "hello") == "hello" and page.locator(".verdict, .item").count() == 0
 
 
-def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(visit, smoke):
+def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(visit, smoke, slow):
     page, seen = visit(), set()
     attack(page, 50)
     while page.locator("[data-model=attacked]").count() == 0:
@@ -134,7 +143,7 @@ def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(v
     assert serious_findings(page) == []
 
 
-def test_two_visitors_attack_at_once_and_a_third_is_answered(visit, desk):
+def test_two_visitors_attack_at_once_and_a_third_is_answered(visit, slow):
     pages = visit(), visit()
     attack(pages[0], 500, "suppressed")
     attack(pages[1], 500, "oracle")
@@ -149,7 +158,7 @@ def test_two_visitors_attack_at_once_and_a_third_is_answered(visit, desk):
         assert "Stopped after step" in page.locator("#progress").text_content()
 
 
-def test_a_page_loaded_anew_in_mid_attack_ends_the_attack_and_frees_the_copy(visit, desk):
+def test_a_page_loaded_anew_in_mid_attack_ends_the_attack_and_frees_the_copy(visit, desk, slow):
     page = visit()
     attack(page, 500)
     page.wait_for_function("document.querySelector('#progress').textContent.includes('Step')")

@@ -4,7 +4,7 @@ import unicodedata
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from undo.data.dataset import Domain, Item
+from undo.data.dataset import Item
 
 MOST_CHARACTERS = 20_000  # far beyond any context here; the rest would only cost the tokenizer time
 NEW_TOKENS = 24  # that a model may write: more than any answer has
@@ -47,11 +47,10 @@ def _is_text(char: str) -> bool:
     return unicodedata.category(char) not in ("Cc", "Cs")
 
 
-def suggestions(items: list[Item], per_domain: int = 4) -> list[tuple[Domain, str]]:
+def suggestions(items: list[Item], per_domain: int = 4) -> list[tuple[str, str]]:
     """Prompts to pick, to forget and to keep: those of test items, every group in turn; of whole texts the opening."""
-    picked: list[tuple[Domain, str]] = []
-    shown: tuple[Domain, ...] = ("forget", "retain")
-    for domain in shown:
+    picked = []
+    for domain in ("forget", "retain"):
         groups: dict[str, list[str]] = {}
         for item in items:
             if (item.domain, item.split) == (domain, "test"):
