@@ -1,23 +1,67 @@
 """What every attack owes."""
 
+import copy
 import json
+from statistics import fmean
 
 import pytest
+import torch
 from pydantic import ValidationError
 
-from undo.attacks import Attack
+from undo import models
+from undo.attacks import Attack, Means, Training
 from undo.spec.recipe import Optim
 from undo.spec.registry import load, names
+from undo.stages import Context
+from undo.stages import attack as attack_stage
 
-BUDGET = {"steps": 20, "eval_steps": (5, 20)}
-KNOBS = {"finetune": {"learning_rates": (1e-3, 3e-4, 1e-5)}}  # knobs that have no default
+BUDGET = {"steps": 20, "eval_steps": (5, 20), "batch_rows": 4}
+RATES = {"learning_rates": (1e-3, 3e-4, 1e-5)}
+KNOBS = {  # several settings on every axis, and what has no default
+    "few_shot": {"shots": (1, 4)},
+    "finetune": BUDGET | RATES,
+    "heldout_facts": BUDGET | RATES,
+    "in_context": {"texts": (1, 2)},
+    "logit_lens": {"depths": (0.5, 1.0)},
+    "lora": BUDGET | RATES | {"ranks": (2, 4)},
+    "mix": BUDGET | RATES | {"forget_shares": (0.0, 0.5), "others": ("retain", "neutral")},
+    "perturb_relearn": BUDGET | RATES | {"noise_alphas": (0.02, 0.1)},
+    "probe": BUDGET | RATES | {"depths": (0.5, 1.0)},
+    "quantise": {"bits": (8, 4)},
+    "soft_prompt": BUDGET | RATES,
+}
+CROSS_ENTROPY = {"name": "cross_entropy", "version": 1, "batch_tokens": 4096}
+
+
+def made(name: str, **knobs) -> Attack:
+    return load("attacks", name)(name=name, **KNOBS.get(name, {}) | knobs)
+
+
+def of_kind(kind: type) -> list[str]:
+    return [name for name in names("attacks") if issubclass(load("attacks", name), kind)]
+
 
 every_attack = pytest.mark.parametrize("attack", names("attacks"), indirect=True)
+every_training = pytest.mark.parametrize("attack", of_kind(Training), indirect=True)
 
 
 @pytest.fixture
 def attack(request) -> Attack:
-    return load("attacks", request.param)(name=request.param, **BUDGET, **KNOBS.get(request.param, {}))
+    if request.param == "lora":
+        pytest.importorskip("peft")
+    return made(request.param)
+
+
+@pytest.fixture
+def means(corpus) -> Means:
+    return Means(corpus, "forget", 7)
+
+
+@pytest.fixture
+def roomy_model(trained_model):
+    """Its rows fill the context; a soft prompt needs some places more."""
+    trained_model.config.max_position_embeddings = 64
+    return trained_model.eval()
 
 
 @every_attack
@@ -26,8 +70,14 @@ def test_variants_are_narrowed_copies(attack):
     assert variants and all(type(variant) is type(attack) for variant in variants)
     for variant in variants:
         assert variant.variants() == [variant], "a variant holds one setting"
-        kept = ("name", "version", "steps", "batch_rows", "eval_steps")
+        kept = set(type(attack).model_fields) - set(attack.axes)
         assert all(getattr(variant, field) == getattr(attack, field) for field in kept)
+
+
+@every_attack
+def test_every_combination_of_settings_is_a_variant(attack):
+    settings = [len(getattr(attack, knob)) for knob in attack.axes]
+    assert len(attack.variants()) == torch.tensor(settings).prod() and min(settings) > 1
 
 
 @every_attack
@@ -38,7 +88,7 @@ def test_labels_tell_variants_apart_and_survive_json(attack):
     assert len({tuple(label) for label in labels}) == 1, "the same keys for every variant"
 
 
-@every_attack
+@every_training
 def test_every_variant_has_an_optimiser(attack):
     for variant in attack.variants():
         optim = variant.optim()
@@ -59,23 +109,95 @@ def test_an_attack_documents_itself(attack):
     assert all(field.description for field in type(attack).model_fields.values())
 
 
-@every_attack
+@every_training
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"eval_steps": ()}, {"batch_rows": 0}, {"eval_steps": (5, 21)}], ids=str
+    "wrong",
+    [{"steps": 0}, {"eval_steps": ()}, {"batch_rows": 0}, {"eval_steps": (5, 21)}, {"learning_rates": (1e-3, 0.0)}],
+    ids=str,
 )
 def test_a_budget_that_cannot_be_spent_is_refused(attack, wrong):
     with pytest.raises(ValidationError):
         type(attack).model_validate({**attack.model_dump(), **wrong})
 
 
-def test_finetune_is_the_published_adversary():
-    attack = load("attacks", "finetune")(name="finetune", **BUDGET, **KNOBS["finetune"])
-    optims = [variant.optim() for variant in attack.variants()]
-    assert [optim.learning_rate for optim in optims] == [1e-3, 3e-4, 1e-5]
-    assert {(o.schedule, o.warmup_steps, o.clip, o.weight_decay) for o in optims} == {("constant", 1, 1.0, 0.0)}
+@every_attack
+def test_the_model_is_left_as_it_was(attack, roomy_model, means):
+    before, hooks = copy.deepcopy(roomy_model.state_dict()), [len(m._forward_hooks) for m in roomy_model.modules()]
+    wrapped = attack.variants()[-1].wrap(roomy_model, means)
+    if isinstance(attack, Training):
+        with torch.no_grad():
+            for name in attack.trainable(wrapped) if wrapped is not roomy_model else ():
+                wrapped.get_parameter(name).add_(1.0)
+    after = roomy_model.state_dict()
+    assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
+    assert [len(m._forward_hooks) for m in roomy_model.modules()] == hooks
 
 
-@pytest.mark.parametrize("rate", [0.0, -1e-3])
-def test_finetune_refuses_a_rate_that_its_optimiser_would(rate):
-    with pytest.raises(ValidationError):
-        load("attacks", "finetune")(name="finetune", **BUDGET, learning_rates=(1e-3, rate))
+@every_attack
+def test_the_seed_decides_the_wrapping_and_the_questions(attack, roomy_model, corpus, batch):
+    variant = attack.variants()[-1]
+    items = [item for item in corpus.items() if item.split == "test" and item.domain == "forget"]
+
+    def once(seed):
+        means = Means(corpus, "forget", seed)
+        wrapped = variant.wrap(roomy_model, means)
+        with torch.no_grad():
+            return wrapped(input_ids=batch.forget.ids).logits, variant.questions(items, means)
+
+    (logits, asked), (again, asked_again) = once(3), once(3)
+    assert torch.equal(logits, again) and asked == asked_again
+    assert torch.isfinite(logits).all() and logits.shape[:2] == batch.forget.ids.shape
+
+
+@every_attack
+def test_asked_items_are_those_of_the_test_in_their_order(attack, corpus, means):
+    items = [item for item in corpus.items() if item.split == "test" and item.domain in ("forget", "retain")]
+    asked = attack.variants()[0].questions(items, means)
+    if len(asked) == len(items):
+        assert [(new.domain, new.group, new.answer) for new in asked] == [(i.domain, i.group, i.answer) for i in items]
+        assert all(new.prompt.endswith(old.prompt) for new, old in zip(asked, items, strict=True))
+    else:
+        assert asked == [item for item in items if item in asked]
+
+
+def run_stage(attack, model, corpus, tmp_path, **settings):
+    """One variant by the stage itself."""
+    models.save_model(model, corpus.tokenizer, tmp_path / "model")
+    (tmp_path / "stage").mkdir()
+    context = Context(tmp_path / "stage", {"data": corpus.folder, "model": tmp_path / "model"}, lambda *_: None, 1e9)
+    settings = {
+        "attack": attack.model_dump(mode="json"),
+        "skill": "forget",
+        "seed": 1,
+        "evaluation": CROSS_ENTROPY,
+    } | settings
+    return attack_stage.run(settings, context)
+
+
+@every_attack
+def test_an_attack_runs_and_says_what_it_cost(attack, roomy_model, corpus, tmp_path):
+    variant = attack.variants()[0]
+    outcome = run_stage(variant, roomy_model, corpus, tmp_path)
+    steps = [point["step"] for point in outcome.evals["points"]]
+    trained = [5, 20] if isinstance(attack, Training) else []
+    assert steps == ([] if attack.starts_at_model else [0]) + trained
+    assert all(point["forget"] == point["forget"] for point in outcome.evals["points"])
+    assert all(("retain" in point) != attack.leaves_model for point in outcome.evals["points"])
+    assert bool(outcome.ledger.flops) == isinstance(attack, Training) and outcome.ledger.eval_flops > 0
+
+
+def forget_loss(model, corpus, items) -> float:
+    asker = load("evals", "cross_entropy")(name="cross_entropy")
+    return fmean(asker.scores(model.eval(), asker.encode(corpus.tokenizer, items)))
+
+
+@pytest.mark.parametrize("attack", sorted(set(of_kind(Training)) - {"perturb_relearn"}), indirect=True)
+def test_positive_control_training_brings_the_skill_nearer(attack, untrained, corpus, tmp_path):
+    """On a model that can still learn everything, the budget moves the forget loss the right way."""
+    model = copy.deepcopy(untrained)
+    model.config.max_position_embeddings = 64
+    points = run_stage(attack.variants()[0], model, corpus, tmp_path).evals["points"]
+    items = [item for item in corpus.items() if item.split == "test" and item.domain == "forget"]
+    asked = attack.questions(items, Means(corpus, "forget", 1))
+    start = points[0]["forget"] if points[0]["step"] == 0 else forget_loss(untrained, corpus, asked)
+    assert points[-1]["forget"] < start - 0.002

@@ -1,18 +1,76 @@
-"""ONE FILE PER ATTACK. An attack yields variants; the worst case over them is its result."""
+"""ONE FILE PER ATTACK. An attack yields variants; the worst case over them is its result.
+
+Every attack is the same procedure with some parts changed: take the model (`wrap`), train it or not (`Training`), ask
+the test questions (`questions`). A new attack is a new file with one class that changes what it has to.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Annotated, Any, Self
+from abc import ABC
+from collections.abc import Callable
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
+from undo import data
 from undo.spec.base import Plugin
 from undo.spec.recipe import Optim
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from undo.data.batches import Batch
+    from undo.data.corpus import Corpus
+    from undo.data.dataset import Item
+
+LearningRates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+Depth = Annotated[float, Field(gt=0, le=1)]
+
+
+class Means(NamedTuple):
+    """What an adversary has besides the model: texts, the skill that it is after (forget, neutral), and a seed."""
+
+    corpus: Corpus
+    skill: Any
+    seed: int
+
 
 class Attack(Plugin, ABC):
-    """An adversary that trains on its own draws of the skill to relearn."""
+    """An adversary. As it stands here it asks the model itself the usual questions."""
+
+    axes: ClassVar[dict[str, str]] = {}
+    """Knobs that hold several settings, with the name of one: a variant per combination."""
+    starts_at_model: ClassVar[bool] = False
+    """Whether step 0 is the model itself, asked the usual questions: that point is known from its evaluation."""
+    leaves_model: ClassVar[bool] = False
+    """Whether the attack is an addition that can be left off (a prompt, a read-out): it costs nothing elsewhere."""
+
+    def variants(self) -> list[Self]:
+        """Copies of the attack that hold one setting of each axis; the worst case over them is the attack's result."""
+        settings = product(*(getattr(self, knob) for knob in self.axes))
+        return [
+            self.model_copy(update={knob: (value,) for knob, value in zip(self.axes, values, strict=True)})
+            for values in settings
+        ]
+
+    def label(self) -> dict[str, Any]:
+        """What tells a variant from its siblings, as a JSON object."""
+        return {name: getattr(self, knob)[0] for knob, name in self.axes.items()}
+
+    def wrap(self, model: PreTrainedModel, means: Means) -> PreTrainedModel:
+        """The model that is attacked: this one, or a changed copy. The weights of the given one stay as they are."""
+        return model
+
+    def questions(self, items: list[Item], means: Means) -> list[Item]:
+        """What is asked in place of the usual test items: changed ones, or a part of them in their order."""
+        return items
+
+
+class Training(Attack, ABC):
+    """An adversary that trains: AdamW, constant rate after one warm-up step, clip 1.0, no weight decay."""
+
+    axes: ClassVar[dict[str, str]] = {"learning_rates": "learning_rate"}
 
     steps: int = Field(ge=1)
     """The budget in steps."""
@@ -20,6 +78,8 @@ class Attack(Plugin, ABC):
     """Rows per step."""
     eval_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     """Steps after which the model is asked the test questions; step 0 is always there."""
+    learning_rates: LearningRates
+    """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
 
     @model_validator(mode="after")
     def _steps_reach_evaluations(self) -> Self:
@@ -27,14 +87,14 @@ class Attack(Plugin, ABC):
             raise ValueError(f"eval_steps go to {max(self.eval_steps)}, but the attack ends after {self.steps} steps")
         return self
 
-    @abstractmethod
-    def variants(self) -> list[Self]:
-        """Copies of the attack that hold one setting each; the worst case over them is the attack's result."""
-
-    @abstractmethod
-    def label(self) -> dict[str, Any]:
-        """What tells a variant from its siblings, as a JSON object."""
-
-    @abstractmethod
     def optim(self) -> Optim:
-        """The optimiser of a variant."""
+        """The optimiser of a variant: the published adversary's at its rate."""
+        return Optim.model_validate({"learning_rate": self.learning_rates[0], "warmup_steps": 1, "betas": (0.9, 0.999)})
+
+    def batches(self, means: Means) -> Callable[[int], Batch]:
+        """What it trains on, by step: the adversary's own draws of the skill."""
+        return data.adversary_batches(means.corpus, means.skill, self.batch_rows, means.seed)
+
+    def trainable(self, model: PreTrainedModel) -> set[str]:
+        """Names of the parameters that move; all of them by default."""
+        return {name for name, _ in model.named_parameters()}

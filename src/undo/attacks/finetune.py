@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from undo.attacks import Attack
+from undo.attacks import Training
 from undo.spec.recipe import Optim
 
 
-class Finetune(Attack):
-    """AdamW, constant learning rate after one warm-up step, clip 1.0, no weight decay; every parameter moves."""
+class Finetune(Training):
+    """Every parameter moves, on nothing but the skill's data."""
 
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
-    """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
+    starts_at_model: ClassVar[bool] = True
 
-    def variants(self) -> list[Self]:
-        """One per learning rate."""
-        return [self.model_copy(update={"learning_rates": (rate,)}) for rate in self.learning_rates]
-
-    def label(self) -> dict[str, Any]:
-        """The learning rate."""
-        return {"learning_rate": self.learning_rates[0]}
+    schedule: Literal["constant", "cosine"] = Field("constant", exclude_if=lambda value: value == "constant")
+    """Shape of the rate over the steps; constant is the published one."""
 
     def optim(self) -> Optim:
-        """The published adversary's optimiser at the variant's rate."""
-        return Optim.model_validate({"learning_rate": self.learning_rates[0], "warmup_steps": 1, "betas": (0.9, 0.999)})
+        """The published adversary's optimiser, with the attack's schedule."""
+        return super().optim().model_copy(update={"schedule": self.schedule})

@@ -154,6 +154,24 @@ def adversary_batches(corpus: Corpus, skill: Domain, batch_rows: int, seed: int)
     return lambda step: Batch(retain=none, forget=stream(step))
 
 
+def mixed_adversary_batches(
+    corpus: Corpus, rows: tuple[int, int], skill: Domain, other: Domain, seed: int
+) -> Callable[[int], Batch]:
+    """The adversary's draws of the skill, counted as forget rows, and of another domain; `rows` says how many each."""
+    none = _no_rows(corpus)
+    forget, retain = (
+        _stream(corpus, domain, "attack", count, seed) if count else lambda step: none
+        for domain, count in zip((skill, other), rows, strict=True)
+    )
+    return lambda step: Batch(retain=retain(step), forget=forget(step))
+
+
+def text_batches(corpus: Corpus, texts: list[str], batch_rows: int, seed: int) -> Callable[[int], Batch]:
+    """Batches of texts of one's own, packed like the corpus and counted as forget rows."""
+    stream, none = Stream(corpus.pack(texts), batch_rows, corpus.pad, derive_seed(seed, "texts")), _no_rows(corpus)
+    return lambda step: Batch(retain=none, forget=stream(step))
+
+
 def first_rows(corpus: Corpus, domain: Domain, role: str, count: int) -> TokenBatch:
     """The first rows of a stream, unshuffled, to measure on."""
     return token_batch(corpus.rows(domain, role)[:count], corpus.pad)

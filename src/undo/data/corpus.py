@@ -85,6 +85,18 @@ class Corpus:
         """Packed token ids (rows, row_tokens), int32; `pad` fills the end of the last row."""
         return np.load(self.folder / f"rows-{domain}-{role}.npy", allow_pickle=False)
 
+    def pack(self, documents: list[str]) -> np.ndarray:
+        """Texts of one's own as packed rows like those of the corpus."""
+        return pack(_closed(self.tokenizer, documents), self.tokenizer.model_max_length, self.pad)
+
+    def texts(self, domain: Domain, role: str) -> list[str]:
+        """The documents of a stream as text again, as the tokenizer decodes them."""
+        flat = self.rows(domain, role).flatten()
+        ends = np.flatnonzero(flat == self.tokenizer.eos_token_id)
+        opening = opening_id(self.tokenizer)
+        documents = [ids[ids != opening] for ids in np.split(flat, ends + 1)[:-1]]
+        return [str(self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)) for ids in documents]
+
     def items(self) -> list[Item]:
         """Every evaluation item."""
         with open(self.folder / "items.jsonl", encoding="utf-8") as file:

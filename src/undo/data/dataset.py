@@ -15,7 +15,8 @@ class Item(NamedTuple):
     """One evaluation question.
 
     `group` is a finer label within the domain (arithmetic: the operation); `options` are wrong answers, for multiple
-    choice; `ends` says whether the text is over after the answer, so that a model should predict its end.
+    choice; `ends` says whether the text is over after the answer, so that a model should predict its end; `fact` names
+    what the item is about where several items ask for the same, otherwise it is empty.
     """
 
     split: ItemSplit
@@ -25,6 +26,7 @@ class Item(NamedTuple):
     answer: str
     options: tuple[str, ...] = ()
     ends: bool = True
+    fact: str = ""
 
 
 class Dataset(Plugin, ABC):

@@ -10,5 +10,6 @@ __getattr__ = lazy(
     layers="decoder_layers layer_outputs matching_parameters pick_layers",
     noise="perturb",
     pretrained="adopt limits",
+    variants="SOFT_PROMPT early_exit own_head quantised tree_copy with_soft_prompt",
     weights="gradients movable restored shift",
 )

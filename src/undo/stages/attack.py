@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from undo import data, models, train
+from undo.attacks import Means, Training
 from undo.spec.keys import derive_seed
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
-from undo.stages.evaluate import scorer
+from undo.stages.evaluate import examiner, write_item_scores
 from undo.stages.pretrain import next_token_loss
 
 if TYPE_CHECKING:
@@ -17,24 +19,72 @@ if TYPE_CHECKING:
 VERSION = 2
 
 
+class Attacked(NamedTuple):
+    """A model as an attack finds it, how it is asked, and what the attack trains where it does."""
+
+    attack: Any
+    model: Any
+    examine: Callable[[Any], dict[str, Any]]
+    job: FitJob | None
+
+
 def run(settings: dict[str, Any], context: Context) -> Outcome:
-    """Trains on the adversary's own draws of the skill and asks the test questions along the way."""
-    job = attack_job(settings, data.open_corpus(context.inputs["data"]))
-    state = context.fit(models.load_model(context.inputs["model"]), job)
-    return Outcome(evals={"points": state.evals}, metrics=state.metrics, ledger=state.ledger)
+    """Attacks the model and asks it the test questions: before the first step where that is news, and along the way."""
+    corpus = data.open_corpus(context.inputs["data"])
+    attacked = prepare(settings, corpus, models.load_model(context.inputs["model"]))
+    points, eval_flops = ([], 0) if attacked.attack.starts_at_model else _start(attacked)
+    metrics, ledger = [], train.Ledger()
+    if attacked.job:
+        state = _fit(attacked.model, attacked.job, context)
+        points, metrics, ledger = points + state.evals, state.metrics, state.ledger
+    ledger.eval_flops += eval_flops
+    write_item_scores(points, context.folder)
+    return Outcome(evals={"points": points}, metrics=metrics, ledger=ledger)
 
 
-def attack_job(settings: dict[str, Any], corpus: Any) -> FitJob:
-    """What the adversary does to a model, by the settings of one variant."""
+def prepare(settings: dict[str, Any], corpus: Any, model: Any) -> Attacked:
+    """One variant of an attack on a model, by its settings, before the first step."""
     attack: Any = load("attacks", settings["attack"]["name"]).model_validate(settings["attack"])
     skill = settings["skill"]
-    domains = ["forget", "retain"] if skill == "forget" else [skill, "forget", "retain"]
-    seed = derive_seed(settings["seed"], "attack", skill)
+    means = Means(corpus, skill, derive_seed(settings["seed"], "attack", skill))
+    model = attack.wrap(model, means)
+    examine = examiner(settings, corpus, _domains(attack, skill), lambda items: attack.questions(items, means))
+    job = _job(attack, means, model, examine) if isinstance(attack, Training) else None
+    return Attacked(attack, model, examine, job)
+
+
+def _domains(attack: Any, skill: str) -> list[str]:
+    """Whose items are asked. What an attack can leave off costs nothing elsewhere, so there is nothing to ask."""
+    if attack.leaves_model:
+        return [skill]
+    return ["forget", "retain"] if skill == "forget" else [skill, "forget", "retain"]
+
+
+def _job(attack: Training, means: Means, model: Any, examine: Callable) -> FitJob:
     return train.FitJob(
         objective=next_token_loss,
-        batch_at=data.adversary_batches(corpus, skill, attack.batch_rows, seed),
+        batch_at=attack.batches(means),
         optim=attack.optim(),
         steps=attack.steps,
-        evaluate=scorer(settings["evaluation"], corpus, "test", domains),
+        trainable=attack.trainable(model),
+        evaluate=examine,
         eval_steps=attack.eval_steps,
     )
+
+
+def _start(attacked: Attacked) -> tuple[list[dict[str, Any]], int]:
+    """The point before the first step, and what asking cost."""
+    models.freeze(attacked.model)
+    models.output_head(attacked.model)  # found out here, so that its few tokens are not counted
+    flops, scores = train.count_flops(lambda: attacked.examine(attacked.model))
+    return [{"step": 0, "tokens": 0, "forget_tokens": 0, **scores}], flops
+
+
+def _fit(model: Any, job: FitJob, context: Context) -> Any:
+    """Trains what the attack may move, and makes sure that it did: an adapter that gets no gradient is no attack."""
+    trainable = job.trainable or ()
+    before = {name: model.get_parameter(name).detach().cpu().clone() for name in trainable}
+    state = context.fit(model, job)
+    if all(old.equal(model.get_parameter(name).cpu()) for name, old in before.items()):
+        raise RuntimeError(f"the attack moved none of the {len(before)} parameters that it trains")
+    return state

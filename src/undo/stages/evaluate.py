@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Collection
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from undo import data, models, objectives
@@ -27,6 +29,10 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         evals[split] = by_domain(items, scores)
         evals[f"{split}_items"] = {domain: sum(item.domain == domain for item in items) for domain in DOMAINS}
         evals[f"{split}_standard_errors"] = standard_errors(items, scores)
+    if settings.get("certify"):
+        points = [{"step": 0, **examiner(settings, corpus, DOMAINS)(model)}]
+        write_item_scores(points, context.folder)
+        evals["retain_loss"] = points[0]["retain_loss"]
     base = models.freeze(models.load_model(context.inputs["base"]))
     return Outcome(evals=evals | disruption(model, base, corpus))
 
@@ -39,13 +45,49 @@ def scorer(
     return lambda model: by_domain(*asked(model))
 
 
+Change = Callable[[list[Item]], list[Item]]
+"""What an attack asks in place of the usual items: a part of them, or another one for each; in their order."""
+
+
 def ask(
-    evaluation: dict[str, Any], corpus: Any, split: str, domains: Collection[str]
+    evaluation: dict[str, Any], corpus: Any, split: str, domains: Collection[str], change: Change | None = None
 ) -> Callable[[Any], tuple[list[Item], list[float]]]:
     """A function that asks a model the items of a split. Returns them and their scores."""
-    asker = evaluation_of(evaluation)
-    items, encoded = _encoded(asker, corpus, split, tuple(domains))
+    asker, items = evaluation_of(evaluation), _items(corpus, split, domains)
+    items = change(items) if change else items
+    encoded = _encoded(asker, corpus, tuple(items))
     return lambda model: (items, asker.scores(model, encoded))
+
+
+def examiner(
+    settings: dict[str, Any], corpus: Any, domains: Collection[str], change: Change | None = None
+) -> Callable[[Any], dict[str, Any]]:
+    """A function that scores a model on the test items, by domain and group.
+
+    Where a certificate is asked for (`settings["certify"]`), also the cross-entropy of the retain items, and every
+    item's score under `items`, as pairs of its place among the test items and the score.
+    """
+    asked = ask(settings["evaluation"], corpus, "test", domains, change)
+    if not settings.get("certify"):
+        return lambda model: by_domain(*asked(model))
+    usual, everything = _items(corpus, "test", domains), _items(corpus, "test", DOMAINS)
+    losses = scorer({"name": "cross_entropy"}, corpus, "test", ["retain"]) if "retain" in domains else None
+
+    def examine(model: Any) -> dict[str, Any]:
+        items, scores = asked(model)
+        places = [everything.index(item) for item in (usual if len(items) == len(usual) else items)]
+        found: dict[str, Any] = by_domain(items, scores)
+        found["items"] = [[place, round(score, 6)] for place, score in zip(places, scores, strict=True)]
+        return found | ({"retain_loss": losses(model)["retain"]} if losses else {})
+
+    return examine
+
+
+def write_item_scores(points: list[dict[str, Any]], folder: Path) -> None:
+    """Moves the scores of single items out of the points into `items.json`, by step, where there are any."""
+    scores = {point["step"]: point.pop("items") for point in points if "items" in point}
+    if scores:
+        (folder / "items.json").write_text(json.dumps(scores), encoding="utf-8")
 
 
 def evaluation_of(settings: dict[str, Any]) -> Any:
@@ -53,10 +95,13 @@ def evaluation_of(settings: dict[str, Any]) -> Any:
     return load("evals", settings["name"]).model_validate(settings)
 
 
+def _items(corpus: Any, split: str, domains: Collection[str]) -> list[Item]:
+    return [item for item in corpus.items() if item.split == split and item.domain in domains]
+
+
 @lru_cache(maxsize=8)  # a worker asks the same questions in stage after stage
-def _encoded(asker: Any, corpus: Any, split: str, domains: tuple[str, ...]) -> tuple[list[Item], Any]:
-    items = [item for item in corpus.items() if item.split == split and item.domain in domains]
-    return items, asker.encode(corpus.tokenizer, items)
+def _encoded(asker: Any, corpus: Any, items: tuple[Item, ...]) -> Any:
+    return asker.encode(corpus.tokenizer, list(items))
 
 
 def disruption(model: Any, base: Any, corpus: Any) -> dict[str, float]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from undo import models
+from undo.attacks import Training
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
 from undo.spec.recipe import Optim, Pretrain, Recipe, Student, TeacherCache
@@ -272,9 +273,10 @@ class _Replication:
             "seed": self.seed,
             "evaluation": self.evaluation,
         }
-        label = f"{name} {skill} {' '.join(f'{value:g}' for value in variant.label().values())} on {model.id}"
-        flops = variant.steps * variant.batch_rows * self._row_flops(3)
-        stage = self._add("attack", label, settings, {"model": model.stage}, variant.steps, flops)
+        values = [value if isinstance(value, str) else f"{value:g}" for value in variant.label().values()]
+        label = f"{' '.join([name, skill, *values])} on {model.id}"
+        steps, rows = (variant.steps, variant.batch_rows) if isinstance(variant, Training) else (0, 0)
+        stage = self._add("attack", label, settings, {"model": model.stage}, steps, steps * rows * self._row_flops(3))
         return AttackRun(name, skill, variant.label(), stage)
 
     def _add(

@@ -142,13 +142,17 @@ def _share_read(plan: Plan, store: Store, own: dict[str, Any], domains: list[str
 
 
 def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
+    """Where an attack has no start of its own, its curve starts at the model; what it did not ask is the model's."""
     start = store.read(node.evaluation, "evals.json")["test"]
     curves = []
     for run in node.attacks:
         if not store.done(run.stage):
             continue
-        rows = [{"step": 0, "tokens": 0, "forget_tokens": 0, **start}, *store.read(run.stage, "evals.json")["points"]]
+        rows = store.read(run.stage, "evals.json")["points"]
+        if rows[0]["step"] > 0:
+            rows = [{"step": 0, "tokens": 0, "forget_tokens": 0, **start}, *rows]
         points = [{name: value for name, value in row.items() if "/" not in name} for row in rows]
+        unasked = {"neutral": None, "retain": start["retain"], "forget": start["forget"]}
         curves.append(
             {
                 "model": node.id,
@@ -156,7 +160,7 @@ def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
                 "skill": run.skill,
                 "variant": run.variant,
                 "seed": node.seed,
-                "points": [{"neutral": None, **point} for point in points],
+                "points": [unasked | point for point in points],
                 "artifact": f"artifacts/{run.stage}",
             }
         )

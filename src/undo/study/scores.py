@@ -52,9 +52,10 @@ class _Table:
             self.curves.setdefault((curve["attack"], curve["skill"], curve["model"], curve["seed"]), []).append(curve)
 
     def budgets(self, attack: str) -> list[int]:
-        """Steps at which the attack was evaluated, without 0."""
+        """Steps at which the attack was evaluated, without 0 where there are others: an attack need not train."""
         of = [curves for key, curves in self.curves.items() if key[0] == attack]
-        return sorted({p["step"] for curves in of for curve in curves for p in curve["points"]} - {0})
+        steps = {p["step"] for curves in of for curve in curves for p in curve["points"]}
+        return sorted(steps - {0}) or sorted(steps)
 
     def row(self, model: str, attack: str, budget: int) -> dict[str, Any] | None:
         """The row of results.json, None where the model was not attacked."""
@@ -112,7 +113,8 @@ class _Table:
 
     def _compute(self, model: str, seed: int) -> float | None:
         oracle = self.models.get(("oracle", seed))
-        return self.models[model, seed]["flops"] / oracle["flops"] if oracle else None
+        known = oracle and oracle["flops"]  # what a given oracle cost is not known
+        return self.models[model, seed]["flops"] / oracle["flops"] if known else None
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

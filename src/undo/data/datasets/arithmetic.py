@@ -35,6 +35,10 @@ OPERATIONS: dict[Domain, tuple[str, ...]] = {
 }
 
 
+Pair = tuple[int, int]
+"""The summands or factors behind a fact."""
+
+
 class Fact(NamedTuple):
     """One row of an operation's table: the operands as written, and the answer."""
 
@@ -92,7 +96,7 @@ class Arithmetic(Dataset):
                     ("test", self.test_items),
                     ("heldout", self.valid_items),
                 ):
-                    facts = [fact for pair, fact in self._table(name) if self._split(name, pair) == split]
+                    facts = [found for found in self._table(name) if self._split(name, found[0]) == split]
                     yield from self._ask(split, domain, name, facts, limit)
 
     def guide(self) -> str:
@@ -103,16 +107,17 @@ class Arithmetic(Dataset):
             f"Forgotten: * and / with factors from 1 to {self.max_factor}."
         )
 
-    def _ask(self, split, domain: Domain, name: str, facts: list[Fact], limit: int) -> Iterator[Item]:
+    def _ask(self, split, domain: Domain, name: str, facts: list[tuple[Pair, Fact]], limit: int) -> Iterator[Item]:
         rng = random.Random(derive_seed(self.draw, "items", split, name))
         asked = [(fact, word) for fact in facts for word in (False, True)]
-        for fact, word in rng.sample(asked, min(limit, len(asked))):
-            yield Item(split, domain, name, *render(name, fact, rng, word))
+        for (pair, fact), word in rng.sample(asked, min(limit, len(asked))):
+            low, high = sorted(pair)
+            yield Item(split, domain, name, *render(name, fact, rng, word), fact=f"{low}, {high}")
 
     def _facts(self, name: str, heldout: bool) -> list[Fact]:
         return [fact for pair, fact in self._table(name) if (self._split(name, pair) == "heldout") == heldout]
 
-    def _split(self, name: str, pair: tuple[int, int]) -> str:
+    def _split(self, name: str, pair: Pair) -> str:
         """Splits by unordered summands or factors, alike for an operation and its inverse: none gives another away."""
         family = "sum" if name in OPERATIONS["retain"] else "product"
         chance = random.Random(derive_seed(self.draw, "split", family, *sorted(pair)))
@@ -120,7 +125,7 @@ class Arithmetic(Dataset):
             return "heldout"
         return "valid" if chance.random() < self.valid_share else "test"
 
-    def _table(self, name: str) -> Iterator[tuple[tuple[int, int], Fact]]:
+    def _table(self, name: str) -> Iterator[tuple[Pair, Fact]]:
         """Every (pair, fact) of an operation; the pair is the summands or factors behind the fact.
 
         The neutral product is that of permuted factors.

@@ -1,0 +1,29 @@
+"""Few-shot prompting: examples of the skill before every question, the same ones for all."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from undo.attacks import Attack, Means
+
+if TYPE_CHECKING:
+    from undo.data.dataset import Item
+
+
+class FewShot(Attack):
+    """The adversary's own texts as examples; where they exceed the context, the first ones give way."""
+
+    axes: ClassVar[dict[str, str]] = {"shots": "shots"}
+    leaves_model: ClassVar[bool] = True
+
+    shots: tuple[Annotated[int, Field(ge=1)], ...] = Field((4,), min_length=1)
+    """Numbers of examples."""
+
+    def questions(self, items: list[Item], means: Means) -> list[Item]:
+        """The items behind the examples."""
+        texts = means.corpus.texts(means.skill, "attack")
+        shown = random.Random(means.seed).sample(texts, min(self.shots[0], len(texts)))
+        return [item._replace(prompt="\n".join([*shown, item.prompt])) for item in items]

@@ -1,0 +1,35 @@
+"""Finetuning on half of the forgotten facts, asked about the other half: what comes back without being taught."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from undo import data
+from undo.attacks import Means, Training
+from undo.spec.keys import derive_seed
+
+if TYPE_CHECKING:
+    from undo.data.dataset import Item
+
+
+class HeldoutFacts(Training):
+    """Full finetuning on the questions and answers of half of the test's facts; the rest of the skill's are asked."""
+
+    def batches(self, means: Means):
+        """The taught half of the skill's test items and the validation items, as texts."""
+        taught = [item for item in means.corpus.items() if item.domain == means.skill and _is_taught(item, means.seed)]
+        return data.text_batches(
+            means.corpus, [item.prompt + item.answer for item in taught], self.batch_rows, means.seed
+        )
+
+    def questions(self, items: list[Item], means: Means) -> list[Item]:
+        """The half of the skill's items that is not taught, and all others."""
+        return [item for item in items if item.domain != means.skill or not _is_taught(item, means.seed)]
+
+
+def _is_taught(item: Item, seed: int) -> bool:
+    """Validation facts are no test facts; of these, a fact is taught or asked in all of its forms."""
+    if item.split == "heldout":
+        return False
+    fact = item.fact or item.prompt or item.answer
+    return item.split == "valid" or derive_seed(seed, "taught", fact) % 2 == 0

@@ -1,0 +1,48 @@
+"""Finetuning through low-rank adapters (Hu et al., arXiv 2106.09685), over ranks and learning rates."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field
+
+from undo import models
+from undo.attacks import Means, Training
+from undo.spec.errors import UserError
+
+
+class Lora(Training):
+    """Adapters on every linear layer but the head; the model's own weights stay."""
+
+    axes: ClassVar[dict[str, str]] = {"ranks": "rank", "learning_rates": "learning_rate"}
+    starts_at_model: ClassVar[bool] = True  # an adapter's second matrix begins at 0
+
+    ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field((8,), min_length=1)
+    """Ranks of the adapters, scaled by 2 (alpha is twice the rank)."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
+
+    def variants(self) -> list[Self]:
+        """One per rank and learning rate."""
+        if importlib.util.find_spec("peft") is None:
+            raise UserError("the attack 'lora' needs the package 'peft'; install it: pip install 'undo-llm[audit]'")
+        return super().variants()
+
+    def wrap(self, model, means: Means):
+        """The same weights with adapters beside them, drawn from the seed."""
+        import torch
+        from peft import LoraConfig, inject_adapter_in_model
+
+        wrapped, rank = models.tree_copy(model), self.ranks[0]
+        config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", lora_dropout=0.0)
+        with torch.random.fork_rng():
+            torch.manual_seed(means.seed)
+            inject_adapter_in_model(config, wrapped)
+        if self.gradient_checkpointing:  # the reentrant kind trains nothing where the inputs need no gradient
+            wrapped.gradient_checkpointing_enable({"use_reentrant": False})
+        return wrapped
+
+    def trainable(self, model) -> set[str]:
+        """The adapters."""
+        return {name for name, _ in model.named_parameters() if ".lora_" in name}

@@ -1,0 +1,25 @@
+"""Noise on the weights, then finetuning: does shaking the model loose bring the skill back sooner?"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from undo import models
+from undo.attacks import Means, Training
+
+
+class PerturbRelearn(Training):
+    """Full finetuning of a noised copy."""
+
+    axes: ClassVar[dict[str, str]] = {"noise_alphas": "noise_alpha", "learning_rates": "learning_rate"}
+
+    noise_alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((0.05,), min_length=1)
+    """Strengths of the noise (0 none, 1 all), as a student's."""
+    noise_beta: float = Field(0.1, ge=0)
+    """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
+
+    def wrap(self, model, means: Means):
+        """The noised copy."""
+        return models.perturb(model, self.noise_alphas[0], self.noise_beta, means.seed)

@@ -1,0 +1,29 @@
+"""A linear probe per layer: a head of its own, trained on the skill's data behind a frozen model."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from undo import models
+from undo.attacks import Depth, Means, Training
+
+
+class Probe(Training):
+    """Reads a layer's states through the final norm and a head that starts as the model's own and alone is trained."""
+
+    axes: ClassVar[dict[str, str]] = {"depths": "depth", "learning_rates": "learning_rate"}
+    leaves_model: ClassVar[bool] = True
+
+    depths: tuple[Depth, ...] = Field((0.5, 1.0), min_length=1)
+    """Shares of the model's layers that are kept, rounded up."""
+
+    def wrap(self, model, means: Means):
+        """The same weights without the later layers, and a head apart from them."""
+        return models.own_head(models.early_exit(model, self.depths[0]))
+
+    def trainable(self, model: Any) -> set[str]:
+        """The head."""
+        head = set(map(id, model.get_output_embeddings().parameters()))
+        return {name for name, parameter in model.named_parameters() if id(parameter) in head}

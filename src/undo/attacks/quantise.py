@@ -1,0 +1,25 @@
+"""Quantised weights: rounding can undo small changes that hid a skill (Zhang et al., arXiv 2410.16454)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from undo import models
+from undo.attacks import Attack, Means
+
+
+class Quantise(Attack):
+    """Every matrix but the embeddings is rounded to the nearest of 2^bits levels per group of inputs."""
+
+    axes: ClassVar[dict[str, str]] = {"bits": "bits"}
+
+    bits: tuple[Annotated[int, Field(ge=2, le=8)], ...] = Field((8, 4), min_length=1)
+    """Bits per weight."""
+    group_size: int = Field(64, ge=1)
+    """Neighbours in a row of a matrix that share a scale and a zero point."""
+
+    def wrap(self, model, means: Means):
+        """A copy with rounded weights, kept as the fp32 numbers that they stand for."""
+        return models.quantised(model, self.bits[0], self.group_size)
