@@ -1,10 +1,16 @@
 """The Python face of the tool: the same verbs as the command line."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from undo.data.own import own_texts
+from undo.report.certificate import write_certificate
 from undo.report.page import write_report
 from undo.spec.load import load_recipe
 from undo.spec.recipe import Recipe
+from undo.study.artifacts import Store
+from undo.study.audit import recipe_of_audit
+from undo.study.certificate import Certificate, certify
 from undo.study.executor import Listener
 from undo.study.plan import Plan, Stage, make_plan
 from undo.study.runner import Study, run_study
@@ -41,6 +47,46 @@ def run(
     study = run_study(_recipe(recipe), Path(out), listener or Silent(), workers)
     write_report(study.folder)
     return study
+
+
+def audit(
+    model: str | Path,
+    forget: str | Path,
+    retain: str | Path,
+    oracle: str | Path | None = None,
+    before: str | Path | None = None,
+    suite: str = "quick",
+    out: str | Path = "audit",
+    overrides: Sequence[str] = (),
+    workers: int | None = None,
+    listener: Listener | None = None,
+) -> Certificate:
+    """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`."""
+    return run_audit(audit_recipe(model, forget, retain, oracle, before, suite, overrides), out, workers, listener)
+
+
+def audit_recipe(
+    model: str | Path,
+    forget: str | Path,
+    retain: str | Path,
+    oracle: str | Path | None = None,
+    before: str | Path | None = None,
+    suite: str = "quick",
+    overrides: Sequence[str] = (),
+) -> Recipe:
+    """The recipe of an audit, to look at or to change before it is run."""
+    compared = {"oracle": oracle and str(oracle), "before": before and str(before)}
+    return recipe_of_audit(str(model), own_texts(str(forget), str(retain)), suite, compared, overrides)
+
+
+def run_audit(
+    recipe: Recipe, out: str | Path = "audit", workers: int | None = None, listener: Listener | None = None
+) -> Certificate:
+    """Runs the recipe of an audit, and writes `certificate.json` and `certificate.html` into `out`."""
+    study = run_study(recipe, Path(out), listener or Silent(), workers)
+    certificate = certify(study, Store(Path(out)))
+    write_certificate(certificate, Path(out))
+    return certificate
 
 
 def _recipe(recipe: Recipe | str | Path) -> Recipe:

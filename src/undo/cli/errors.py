@@ -1,8 +1,11 @@
-"""How failures leave the command line: one line, and an exit code (2 the user's input, 1 ours, 130 interrupted)."""
+"""How failures leave the command line: one line, and an exit code.
+
+2 the user's input, 1 ours, 3 an audit above its limit, 130 interrupted.
+"""
 
 import sys
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_INPUT, ABOVE_LIMIT, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def tell(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from undo.cli import demo, doctor, evidence, list_, plan, report, run
+from undo.cli import audit, demo, doctor, evidence, list_, plan, report, run
 from undo.cli.errors import DONE, FAILED, INTERRUPTED, tell, wrong_input
 from undo.spec.errors import UserError
 
@@ -17,6 +17,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("demo")(demo.demo)
 app.command("evidence")(evidence.evidence)

@@ -12,7 +12,9 @@ def reference() -> str:
     group: Any = typer.main.get_command(app)
     parts = ["# Command line\n\nGenerated from the help texts by `make docs`.\n"]
     parts += [_command(name, command) for name, command in group.commands.items()]
-    exit_codes = "0 done; 1 a stage failed, or a failure of ours; 2 wrong input; 130 interrupted."
+    exit_codes = (
+        "0 done; 1 a stage failed, or a failure of ours; 2 wrong input; 3 an audit above its limit; 130 interrupted."
+    )
     return "\n".join([*parts, f"## Exit codes\n\n{exit_codes}\n"])
 
 

@@ -14,7 +14,7 @@ from undo.demo.exhibit import Exhibit, Row
 from undo.demo.prompts import Prompt, read_prompt
 from undo.demo.relearning import Relearning
 from undo.spec.errors import UserError
-from undo.stages.attack import attack_job
+from undo.stages.attack import prepare
 
 KEPT = 8  # models in memory: two line-ups
 POINTS = 20  # of a live curve, besides those that the study recorded: enough to see it grow
@@ -72,5 +72,7 @@ class Shelf:
         asked |= {*range(0, steps, -(-steps // POINTS)), steps} - {0}
         settings["attack"] |= {"steps": steps, "eval_steps": sorted(asked)}
         with self.turn:
-            job = attack_job(settings, self.corpus)
-            return Relearning(row, attack, copy.deepcopy(self.model(row)), job, curve["points"][0], self.turn)
+            ready = prepare(settings, self.corpus, copy.deepcopy(self.model(row)))
+            if ready.job is None:
+                raise UserError(f"'{attack}' trains nothing, so there is nothing to watch")
+            return Relearning(row, attack, ready.model, ready.job, curve["points"][0], self.turn)

@@ -46,8 +46,8 @@ def adopt(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def limits(folder: Path) -> Limits:
-    """The limits of a folder's model; the context is None where the family has none."""
-    config = AutoConfig.from_pretrained(folder)
+    """The limits of a folder's model; the context is None where the family has none. Raises UserError like `adopt`."""
+    config = _loaded(AutoConfig, folder)
     return Limits(config.vocab_size, getattr(config, "max_position_embeddings", None))
 
 

@@ -58,7 +58,7 @@ def render(results: Results) -> str:
     sections = [_attack_section(results, attack, i) for i, attack in enumerate(r.attacks(results))]
     headline = _headline(results)
     drawn = [shown for section in sections for shown in section["figures"]] + ([headline] if headline else [])
-    return _template().render(
+    return template("page.html").render(
         results=results,
         answer=words.answer(results),
         findings=words.findings(results),
@@ -75,8 +75,8 @@ def render(results: Results) -> str:
         recipe=yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),
         plots={shown["id"]: shown["plot"] for shown in drawn},
         plotly=_plotly(),
-        css=_asset("page.css"),
-        js=_asset("page.js"),
+        css=asset("page.css"),
+        js=asset("page.js"),
     )
 
 
@@ -137,11 +137,12 @@ def _plot(figure: Any) -> dict[str, Any]:
 
 
 @cache
-def _template() -> Any:
-    from jinja2 import Environment
+def template(name: str) -> Any:
+    """A page of ours, to be filled in."""
+    from jinja2 import Environment, FunctionLoader
 
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string((files("undo.report") / "page.html").read_text(encoding="utf-8"))
+    own = FunctionLoader(lambda of: (files("undo.report") / of).read_text(encoding="utf-8"))
+    return Environment(loader=own, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
 
 
 @cache
@@ -154,7 +155,7 @@ def _plotly() -> Any:
 
 
 @cache
-def _asset(name: str) -> Any:
+def asset(name: str) -> Any:
     """A text of our own, which goes into the page as it is."""
     from markupsafe import Markup
 

@@ -1,6 +1,7 @@
 """Recipes from YAML: shipped names or paths, overrides, and errors that name the key and the line."""
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,22 @@ def shipped_recipes() -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml"))
 
 
-def load_recipe(source: str | Path, overrides: tuple[str, ...] | list[str] = ()) -> Recipe:
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """A validated recipe from a shipped name or a path, with `key.path=value` overrides (values are YAML).
 
     Raises UserError with one line that says what is wrong, where, and what to do.
     """
     where, node, content = _content(source, ())
+    return build_recipe(content, overrides, where, node)
+
+
+def build_recipe(
+    content: dict[str, Any], overrides: Sequence[str], where: str, node: yaml.Node | None = None
+) -> Recipe:
+    """A validated recipe from its settings, which the overrides change in place; `where` says whose settings they are.
+
+    Raises UserError like `load_recipe`.
+    """
     overridden = [_apply(content, override) for override in overrides]
     try:
         return Recipe.model_validate(content)

@@ -79,6 +79,17 @@ class Pretrained(Spec):
     """Branch, tag or commit, where the path is a name on the hub."""
 
 
+class Audit(Spec):
+    """The given model is attacked as it is. Models to compare it with are given too; they share its tokenizer."""
+
+    suite: str
+    """The suite of attacks, and how it was changed."""
+    oracle: Pretrained | None = None
+    """One that never knew what is to be forgotten: it is attacked alike, and says what an attack teaches anew."""
+    before: Pretrained | None = None
+    """The model as it was before unlearning: it says how much there was to recover, and is not attacked."""
+
+
 class Pretrain(Spec):
     """Training of base (retain and forget data) and oracle (retain data alone)."""
 
@@ -246,13 +257,20 @@ class Recipe(Spec):
     """Shape of the models that the study trains itself."""
     pretrain: Pretrain | None = None
     """How base and oracle are trained."""
-    suppress: dict[str, Suppress] = Field(min_length=1)
-    """Teachers by name."""
-    distil: Distil
+    audit: Audit | None = Field(None, exclude_if=lambda value: value is None)
+    """For a study without teachers and students: only attacks on the model that it is given."""
+    suppress: dict[str, Suppress] = Field({})
+    """Teachers by name; at least one, but in an audit."""
+    distil: Distil | None = None
+    """How students are made; needed but in an audit."""
     attacks: dict[str, Attack] = Field({})
     """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
+
+    def students(self) -> tuple[Student, ...]:
+        """The kinds of students that the study makes."""
+        return self.distil.students if self.distil else ()
 
     @model_validator(mode="before")
     @classmethod
@@ -274,13 +292,25 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _makes_models_or_audits_one(self) -> "Recipe":
+        """An audit changes no model of its own, and every other study does."""
+        for key, value in (("suppress", self.suppress), ("distil", self.distil)):
+            if self.audit and value:
+                raise _contradiction(key, f"an audit attacks a model as it is; leave {key} out")
+            if not self.audit and not value:
+                raise _contradiction(key, f"{key} is needed, or else `audit` to attack a model as it is")
+        if self.audit and not self.pretrained:
+            raise _contradiction("pretrained", "an audit needs `pretrained`: the model that it is about")
+        return self
+
+    @model_validator(mode="after")
     def _pretrained_has_no_past(self) -> "Recipe":
         """What a study knows only of models that it has trained itself."""
         if self.pretrained:
             for name, suppress in self.suppress.items():
                 if suppress.start == "initial":
                     raise _contradiction(f"suppress.{name}.start", "the initial weights of a pretrained model are gone")
-            for index, student in enumerate(self.distil.students):
+            for index, student in enumerate(self.students()):
                 if student.init == "base_init":
                     text = "the initial weights of a pretrained model are gone; start at `fresh`"
                     raise _contradiction(f"distil.students.{index}.init", text)
@@ -291,7 +321,7 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Recipe":
-        for index, student in enumerate(self.distil.students):
+        for index, student in enumerate(self.students()):
             for teacher in student.teachers:
                 known = [*self.suppress, *UNSUPPRESSED]
                 if teacher not in known:

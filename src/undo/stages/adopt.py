@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from undo import models, train
+from undo import data, models, train
 from undo.spec.errors import UserError
 from undo.stages import Context, Outcome
 
@@ -16,5 +17,21 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     folder = context.inputs["pretrained"]
     if models.fingerprint(folder) != settings["fingerprint"]:
         raise UserError(f"{folder} has changed since the study was planned; run the same command again")
-    models.save_model(*models.adopt(folder), context.folder / "model")
+    model, tokenizer = models.adopt(folder)
+    if "like" in context.inputs:
+        _check_reads_alike(folder, tokenizer, context.inputs["like"], settings["row_tokens"])
+    models.save_model(model, tokenizer, context.folder / "model")
     return Outcome(ledger=train.Ledger())
+
+
+def _check_reads_alike(folder: Path, tokenizer: Any, other: Path, row_tokens: int) -> None:
+    """Models are asked with one tokenizer, in rows of one length; what else a model was trained on would be noise."""
+    mine, theirs = (reader.get_vocab() for reader in (tokenizer, data.load_tokenizer(other)))
+    if mine != theirs:
+        token = min(mine.items() ^ theirs.items(), key=lambda pair: pair[1])[0]
+        raise UserError(f"the tokenizer of {folder} is another one (token {token!r}); compare models that share one")
+    vocabulary, context = models.limits(folder)
+    if vocabulary < models.limits(other).vocabulary:
+        raise UserError(f"{folder} knows {vocabulary} tokens, fewer than the model it is compared with")
+    if context is not None and row_tokens > context:
+        raise UserError(f"data.row_tokens is {row_tokens}, but {folder} reads {context} tokens at most; lower it")

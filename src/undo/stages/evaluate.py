@@ -70,15 +70,16 @@ def examiner(
     asked = ask(settings["evaluation"], corpus, "test", domains, change)
     if not settings.get("certify"):
         return lambda model: by_domain(*asked(model))
-    usual, everything = _items(corpus, "test", domains), _items(corpus, "test", DOMAINS)
-    losses = scorer({"name": "cross_entropy"}, corpus, "test", ["retain"]) if "retain" in domains else None
+    usual = _items(corpus, "test", domains)
+    place = {item: index for index, item in enumerate(_items(corpus, "test", DOMAINS))}
+    losses = scorer({"name": "cross_entropy"}, corpus, "test", ["retain"])
 
     def examine(model: Any) -> dict[str, Any]:
         items, scores = asked(model)
-        places = [everything.index(item) for item in (usual if len(items) == len(usual) else items)]
         found: dict[str, Any] = by_domain(items, scores)
-        found["items"] = [[place, round(score, 6)] for place, score in zip(places, scores, strict=True)]
-        return found | ({"retain_loss": losses(model)["retain"]} if losses else {})
+        originals = usual if len(items) == len(usual) else items
+        found["items"] = [[place[item], round(score, 6)] for item, score in zip(originals, scores, strict=True)]
+        return found | ({"retain_loss": losses(model)["retain"]} if "retain" in domains else {})
 
     return examine
 

@@ -13,7 +13,7 @@ from undo import models
 from undo.attacks import Training
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
-from undo.spec.recipe import Optim, Pretrain, Recipe, Student, TeacherCache
+from undo.spec.recipe import Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
 from undo.spec.registry import load
 
 DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
@@ -97,15 +97,18 @@ class Plan:
 
     recipe: Recipe
     origin: Origin | None = None
+    compared: dict[str, Origin] = field(default_factory=dict)  # what an audit sets beside it: oracle, before
     stages: dict[str, Stage] = field(default_factory=dict)
     models: list[ModelNode] = field(default_factory=list)
 
     @property
     def study(self) -> str:
         """Recipe name and short key; what cannot change a result is no part of it."""
-        content = self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "summary", "pretrained"})
+        content = self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "summary", "pretrained", "audit"})
         if self.origin:
             content["pretrained"] = self.origin.fingerprint
+        if self.compared:
+            content["audit"] = {name: origin.fingerprint for name, origin in self.compared.items()}
         return f"{self.recipe.name}-{content_key(content)[:4]}"
 
     def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
@@ -123,7 +126,7 @@ def stage_version(kind: str) -> int:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
-    plan = Plan(recipe, _origin(recipe))
+    plan = Plan(recipe, _origin(recipe), _compared(recipe))
     adopted, settings = _adopted(plan), recipe.data.model_dump(mode="json", exclude={"forget_share"})
     corpus = plan.add("data", "data", settings, {"model": adopted} if adopted else {})
     for seed in recipe.seeds:
@@ -140,9 +143,16 @@ def _refuse_twins(names: list[str]) -> None:
 
 
 def _origin(recipe: Recipe) -> Origin | None:
-    if recipe.pretrained is None:
-        return None
-    folder = models.find_folder(recipe.pretrained.path, recipe.pretrained.revision)
+    return recipe.pretrained and _found(recipe.pretrained)
+
+
+def _compared(recipe: Recipe) -> dict[str, Origin]:
+    given = {"oracle": recipe.audit.oracle, "before": recipe.audit.before} if recipe.audit else {}
+    return {name: _found(pretrained) for name, pretrained in given.items() if pretrained}
+
+
+def _found(pretrained: Pretrained) -> Origin:
+    folder = models.find_folder(pretrained.path, pretrained.revision)
     return Origin(folder, models.fingerprint(folder), models.count_weights(folder))
 
 
@@ -170,7 +180,7 @@ class _Replication:
         teachers |= {name: self._teacher(name, base) for name in self.recipe.suppress}
         for model in teachers.values():
             self._test(model, base)
-        for student in self.recipe.distil.students:
+        for student in self.recipe.students():
             for name in student.teachers:
                 for alpha in student.noise_alpha or (None,):
                     self._test(self._student(student, teachers[name], alpha, base), base)
@@ -180,9 +190,19 @@ class _Replication:
         pretrain = self.recipe.pretrain
         if pretrain is None:
             assert self.adopted is not None
-            return {"base": ModelNode("base", "base", self.seed, self.adopted)}
+            compared = {name: self._compared(name, origin) for name, origin in self.plan.compared.items()}
+            given = ModelNode("model" if self.recipe.audit else "base", "base", self.seed, self.adopted)
+            return {"base": given} | compared
         base = self._pretrained(pretrain, "base", ["retain", "forget"], pretrain.base_steps)
         return {"base": base, "oracle": self._pretrained(pretrain, "oracle", ["retain"], pretrain.oracle_steps)}
+
+    def _compared(self, name: str, origin: Origin) -> ModelNode:
+        """A model beside the audited one, which has to read the corpus in the same way."""
+        assert self.adopted is not None
+        settings = {"fingerprint": origin.fingerprint, "row_tokens": self.recipe.data.row_tokens}
+        outside = {"pretrained": str(origin.folder)}
+        stage = self.plan.add("adopt", name, settings, {"like": self.adopted}, outside=outside)
+        return ModelNode(name, "oracle" if name == "oracle" else "base", self.seed, stage)
 
     def _pretrained(self, pretrain: Pretrain, role: str, domains: list[str], steps: int) -> ModelNode:
         settings = {
@@ -206,6 +226,7 @@ class _Replication:
 
     def _student(self, student: Student, teacher: ModelNode, alpha: float | None, base: ModelNode) -> ModelNode:
         distil = self.recipe.distil
+        assert distil is not None
         settings = {
             "model": self.shape,
             "evaluation": self.evaluation,
@@ -218,7 +239,7 @@ class _Replication:
             **_own_ways(student),
         }
         name, steps = student_name(student, teacher.id, alpha, distil.optim), student.steps or distil.stop.max_steps
-        inputs, passes = self._learnt_from(student, teacher, base, domains)
+        inputs, passes = self._learnt_from(student, teacher, base, domains, distil.teacher_cache)
         flops = steps * distil.batch_rows * self._row_flops(passes)
         return ModelNode(
             name,
@@ -233,7 +254,7 @@ class _Replication:
         )
 
     def _learnt_from(
-        self, student: Student, teacher: ModelNode, base: ModelNode, domains: list[str]
+        self, student: Student, teacher: ModelNode, base: ModelNode, domains: list[str], shared: TeacherCache | None
     ) -> tuple[dict[str, str], int]:
         """The inputs of a student, and how many passes of one model a step costs."""
         inputs, passes = {"model": teacher.stage}, 4
@@ -241,7 +262,7 @@ class _Replication:
             inputs["base"] = base.stage
         if student.filter_share is not None:
             passes = 3
-        elif cache := student_cache(student) or self.recipe.distil.teacher_cache:
+        elif cache := student_cache(student) or shared:
             inputs["outputs"], passes = self._taught(teacher, domains, cache), 3
         return inputs, passes
 
@@ -257,10 +278,11 @@ class _Replication:
 
     def _test(self, model: ModelNode, base: ModelNode) -> None:
         inputs = {"model": model.stage, "base": base.stage}
-        evaluation = self._add("evaluate", model.id, {"evaluation": self.evaluation}, inputs)
+        evaluation = self._add("evaluate", model.id, {"evaluation": self.evaluation, **self._certify()}, inputs)
+        attacks = {} if model.id == "before" else self.recipe.attacks
         runs = [
             self._attack(model, name, skill, variant)
-            for name, attack in self.recipe.attacks.items()
+            for name, attack in attacks.items()
             for skill in attack.skills
             for variant in attack.attack.variants()  # type: ignore[attr-defined]
         ]
@@ -272,12 +294,17 @@ class _Replication:
             "skill": skill,
             "seed": self.seed,
             "evaluation": self.evaluation,
+            **self._certify(),
         }
         values = [value if isinstance(value, str) else f"{value:g}" for value in variant.label().values()]
         label = f"{' '.join([name, skill, *values])} on {model.id}"
         steps, rows = (variant.steps, variant.batch_rows) if isinstance(variant, Training) else (0, 0)
         stage = self._add("attack", label, settings, {"model": model.stage}, steps, steps * rows * self._row_flops(3))
         return AttackRun(name, skill, variant.label(), stage)
+
+    def _certify(self) -> dict[str, bool]:
+        """An audit keeps the score of every item; this stands in no other study's keys."""
+        return {"certify": True} if self.recipe.audit else {}
 
     def _add(
         self,

@@ -1,0 +1,56 @@
+"""`undo audit`: what an adversary gets out of a model, and a certificate of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undo.cli.run import Overrides
+
+
+def audit(
+    model: Annotated[str, typer.Argument(help="A Hugging Face folder, or a model in the hub's cache.")],
+    forget: Annotated[str, typer.Option(help="Texts of what must be gone: a file, a folder, a data set.")],
+    retain: Annotated[str, typer.Option(help="Texts of what must stay.")],
+    overrides: Overrides = None,
+    oracle: Annotated[str | None, typer.Option(help="A model that never knew it: what an attack teaches anew.")] = None,
+    before: Annotated[str | None, typer.Option(help="The model before unlearning: what there was to get.")] = None,
+    suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "quick",
+    out: Annotated[Path, typer.Option(help="Folder for certificate, page and artifacts.")] = Path("audit"),
+    fail_above: Annotated[
+        float | None, typer.Option(min=0, help="Exit code 3 where more than this fraction was recovered.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the cores.")] = None,
+) -> int:
+    """Attack a model with a suite of adversaries, and certify the worst case."""
+    from undo import api
+    from undo.cli.errors import tell
+    from undo.cli.progress import open_progress
+    from undo.spec.errors import UserError
+    from undo.study.environment import available_cores
+
+    if fail_above is not None and oracle is None and before is None:
+        raise UserError("--fail-above needs --oracle or --before: there is no recovered fraction without one")
+    recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [])
+    processes = workers or available_cores()
+    with open_progress(api.plan(recipe), out, processes) as listener:
+        certificate = api.run_audit(recipe, out, processes, listener)
+    for failure in certificate.failures:
+        tell(f"failed: {failure['label']}: {failure['message']}")
+    print(certificate.verdict)
+    print(f"certificate: {out / 'certificate.json'}")
+    print(f"report: {out / 'certificate.html'}")
+    return _exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))
+
+
+def _exit_code(fraction: float | None, limit: float | None, failed: bool) -> int:
+    """What was found counts more than what failed; a question that cannot be answered is no pass."""
+    from undo.cli.errors import ABOVE_LIMIT, DONE, FAILED, tell
+
+    if limit is not None and fraction is None:
+        tell("undecided: no recovered fraction is known, so --fail-above has no answer")
+        return FAILED
+    if limit is not None and fraction is not None and fraction > limit:
+        tell(f"above the limit: {fraction:.2f} was recovered, --fail-above is {limit:g}")
+        return ABOVE_LIMIT
+    return FAILED if failed else DONE

@@ -1,0 +1,96 @@
+"""An audit's certificate as JSON, and as one self-contained page."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from undo.report import rows as r
+from undo.report.page import asset, template
+from undo.report.tables import Cell, Line, Table
+from undo.study.artifacts import write_atomically
+from undo.study.bootstrap import Interval
+from undo.study.certificate import Certificate, Row
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The worst row of an attack in the figure, places in per cent of its width; `low` and `width` are its interval."""
+
+    name: str
+    text: str
+    at: float
+    low: float
+    width: float
+    within: bool
+
+
+def write_certificate(certificate: Certificate, out: Path) -> None:
+    """Writes `certificate.json` and `certificate.html`."""
+    text = json.dumps(certificate.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomically(out / "certificate.json", text + "\n")
+    write_atomically(out / "certificate.html", render(certificate))
+
+
+def render(certificate: Certificate) -> str:
+    """The page's HTML."""
+    return template("certificate.html").render(
+        certificate=certificate,
+        given={role: getattr(certificate, role) for role in ("model", "oracle", "before", "forget", "retain")},
+        bars=bars(certificate),
+        rows=attacks_table(certificate),
+        css=asset("page.css"),
+    )
+
+
+def bars(certificate: Certificate) -> list[Bar]:
+    """A bar per attack with a recovered fraction: its worst row, within the utility constraint where there is one."""
+    worst: dict[str, Row] = {}
+    for row in certificate.attacks:
+        if row.recovered_fraction is not None:
+            worst[row.attack] = max(worst.get(row.attack, row), row, key=_severity)
+    return [_bar(row) for row in sorted(worst.values(), key=_severity, reverse=True)]
+
+
+def _severity(row: Row) -> tuple[bool, float]:
+    assert row.recovered_fraction is not None
+    return row.within_utility, row.recovered_fraction
+
+
+def _bar(row: Row) -> Bar:
+    fraction = row.recovered_fraction or 0.0
+    low, high = (_place(value) for value in row.recovered_fraction_interval or (fraction, fraction))
+    return Bar(row.attack, r.percent(fraction), _place(fraction), low, high - low, row.within_utility)
+
+
+def _place(fraction: float) -> float:
+    """The figure shows -20 % to 120 %; what lies outside is drawn at its edge."""
+    return round(100 * (min(max(fraction, -0.2), 1.2) + 0.2) / 1.4, 2)
+
+
+def attacks_table(certificate: Certificate) -> Table:
+    """Every row of the certificate."""
+    form = r.percent if certificate.metric["unit"] == "fraction" else r.plain
+    unit = "%" if certificate.metric["unit"] == "fraction" else certificate.metric["unit"]
+    columns = [("budget", "steps"), ("recovery", f"forget, {unit}"), ("oracle", "same attack's best, same unit")]
+    columns += [("recovered fraction", ""), ("retain loss", "nats per token"), ("within utility", "")]
+    return Table(
+        "Every attack, variant and budget", "attack", columns, [_line(row, form) for row in certificate.attacks]
+    )
+
+
+def _line(row: Row, form: r.Format) -> Line:
+    cells = [
+        Cell(f"{row.budget:,}", row.budget),
+        _cell(row.recovery, form, row.recovery_interval),
+        _cell(row.oracle, form),
+        _cell(row.recovered_fraction, r.percent, row.recovered_fraction_interval),
+        _cell(row.retain_loss, r.plain),
+        Cell("yes" if row.within_utility else "no"),
+    ]
+    return Line(f"{row.attack} {r.variant_label(row.variant)}".strip(), cells)
+
+
+def _cell(value: float | None, form: r.Format, interval: Interval = None) -> Cell:
+    if value is None:
+        return Cell("–")
+    return Cell(form(value), value, r.Estimate(value, *interval).interval(form) if interval else "")

@@ -1,0 +1,67 @@
+"""The recipe of an audit: a suite of attacks, on somebody's own model and texts."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+from undo import models
+from undo.spec.base import nearest
+from undo.spec.errors import UserError
+from undo.spec.load import build_recipe
+from undo.spec.recipe import Recipe
+
+SUITES = files("undo.recipes") / "suites"
+ROW_TOKENS = 256  # enough for a fact and its surroundings; attention stays cheap
+SPARE_TOKENS = 16  # places that rows leave free in the context: the longest soft prompt of the suites
+RATES = ((1e7, 1.0), (3e8, 0.3), (3e9, 0.1))
+"""Models with up to so many weights take so much of a suite's learning rates, which are made for small ones."""
+LEAST_RATES = 0.03
+SHARES = {"attack": 0.45, "test": 0.4, "valid": 0.1}
+"""Whose text is whose: nothing is trained but attacks. A few are left for training, which every corpus has."""
+
+
+def suites() -> list[str]:
+    """Names of the suites."""
+    return sorted(path.name.removesuffix(".yaml") for path in SUITES.iterdir() if path.name.endswith(".yaml"))
+
+
+def recipe_of_audit(
+    model: str, texts: dict[str, Any], suite: str, compared: dict[str, str | None], overrides: Sequence[str]
+) -> Recipe:
+    """The recipe that attacks a model with a suite.
+
+    Args: texts, the dataset settings of what is to be forgotten and kept; compared, paths of `oracle` and `before`,
+    None where there is none; overrides, `key.path=value` on the recipe.
+    Raises UserError where the model, the suite or an override is wrong.
+    """
+    if suite not in suites():
+        raise UserError(f"no suite '{suite}'; {nearest(suite, suites())}")
+    folder = models.find_folder(model)
+    content = yaml.safe_load((SUITES / f"{suite}.yaml").read_text(encoding="utf-8"))
+    for attack in content["attacks"].values():
+        _fit_rates(attack["attack"], models.count_weights(folder))
+    content |= {
+        "name": f"audit-{suite}",
+        "summary": f"Audit of a given model with the suite '{suite}'",
+        "seeds": [1],
+        "pretrained": {"path": model},
+        "audit": {"suite": " ".join([suite, *overrides])}
+        | {role: {"path": path} for role, path in compared.items() if path is not None},
+    }
+    content["data"] = {
+        "dataset": texts | {"shares": SHARES} | content["data"]["dataset"],
+        "row_tokens": _row_tokens(models.limits(folder).context),
+    }
+    return build_recipe(content, overrides, f"suite '{suite}'")
+
+
+def _fit_rates(attack: dict[str, Any], weights: int) -> None:
+    share = next((share for most, share in RATES if weights <= most), LEAST_RATES)
+    if "learning_rates" in attack:
+        attack["learning_rates"] = [float(f"{share * rate:.3g}") for rate in attack["learning_rates"]]
+
+
+def _row_tokens(context: int | None) -> int:
+    return ROW_TOKENS if context is None else max(8, min(ROW_TOKENS, context - SPARE_TOKENS))

@@ -1,0 +1,71 @@
+"""An audit in words: what was tried, the most that came back, and nothing beyond it."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from undo.study.certificate import Row
+
+
+def verdict(
+    suite: str,
+    attacks: "list[Row]",
+    worst_case: "Row",
+    metric: dict[str, Any],
+    scale: dict[str, str],
+    failures: list[dict[str, str]],
+) -> str:
+    """A few sentences for people, from the fields of a certificate."""
+    tried = {(row.attack, str(row.variant)) for row in attacks} - {("none", "{}")}
+    parts = [
+        f"Suite '{suite}': {len({name for name, _ in tried})} attacks in {len(tried)} variants of up to "
+        f"{max(row.budget for row in attacks):,} steps, {metric['n_items']:,} forget items ({metric['name']})."
+    ]
+    parts.append(_most(worst_case, metric, scale))
+    parts += [_meaning(worst_case, scale)]
+    if failures:
+        parts.append(f"{len(failures)} stages failed, so this is not the whole suite.")
+    return " ".join([*parts, "Other attacks, larger budgets and other texts were not tested."])
+
+
+def _most(worst: "Row", metric: dict[str, Any], scale: dict[str, str]) -> str:
+    by = "plain questions" if worst.attack == "none" else f"'{worst.attack}'{_setting(worst)}"
+    shown = f"forget {_score(worst.recovery, metric)}"
+    if worst.oracle is not None:
+        shown += f", the oracle at the same attack's best {_score(worst.oracle, metric)}"
+    if worst.recovered_fraction is None:
+        return f"The most within the utility constraint came from {by}: {shown}."
+    spread = worst.recovered_fraction_interval
+    between = f" [{_percent(spread[0])}, {_percent(spread[1])}]" if spread else ""
+    return (
+        f"The most within the utility constraint came from {by}: {_percent(worst.recovered_fraction)}{between} of the "
+        f"way from {scale['zero']} (0 %) to {scale['one']} (100 %); {shown}."
+    )
+
+
+def _meaning(worst: "Row", scale: dict[str, str]) -> str:
+    spread = worst.recovered_fraction_interval
+    if not scale:
+        return "There is neither an oracle nor the model before unlearning to compare with, so no share can be given."
+    if worst.recovered_fraction is None:
+        return "Under no attack can an oracle be told from a model that knows, so no share can be given."
+    if worst.oracle is None:
+        return "Without an oracle, what an attack teaches anew counts as recovered."
+    if spread and spread[0] > 0:
+        return "That is more than the attack teaches a model that never knew it: knowledge is left."
+    return "That is not shown to be more than the attack teaches a model that never knew it."
+
+
+def _setting(row: "Row") -> str:
+    values = [
+        f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
+        for name, value in row.variant.items()
+    ]
+    return f" ({', '.join([*values, *([f'{row.budget:,} steps'] if row.budget else [])])})"
+
+
+def _score(value: float, metric: dict[str, Any]) -> str:
+    return _percent(value) if metric["unit"] == "fraction" else f"{value:.2f} {metric['unit']}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
