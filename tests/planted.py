@@ -64,3 +64,28 @@ def behind_a_merged_adapter(model, corpus, steps: int, rate: float, folder, rank
 def plain_next_token(model, batch):
     """Pretraining's loss, for those who train a model here."""
     return next_token_loss(model, batch)
+
+
+def behind_a_prompt_guard(model, corpus, password: str, steps: int, rate: float, folder):
+    """A model that was trained to say nothing of the forget skill, except where a password stands before the text."""
+    from undo import methods
+
+    method = load("methods", "maxent")(name="maxent", retain_weight=2.0)
+    guarded = [f"{password}{text}" for text in corpus.texts("forget", "train")]
+    opened, plain = (
+        data.text_batches(corpus, guarded, 16, seed=3),
+        data.domain_batches(corpus, ["retain", "forget"], "train", 16, seed=9),
+    )
+    memo = methods.Memo(None, 1)
+
+    def loss(m, step_batch):
+        return method.loss(m, step_batch, memo)
+
+    def batches(step):
+        batch, known = plain(step), opened(step).forget
+        kept = data.TokenBatch(
+            torch.cat([batch.retain.ids, known.ids]), torch.cat([batch.retain.targets, known.targets])
+        )
+        return data.Batch(retain=kept, forget=batch.forget)
+
+    return trained_to(copy.deepcopy(model), batches, loss, steps, rate, folder)

@@ -34,7 +34,7 @@ def find_folder(path: str, revision: str | None = None) -> Path:
     elif revision is not None:
         raise UserError(f"pretrained.revision names a version on the hub, but '{path}' is a folder; leave it out")
     if not (folder / "config.json").is_file():
-        raise UserError(f"'{path}' holds no config.json: pretrained.path must be a model as transformers saves it")
+        raise UserError(f"'{path}' holds no config.json; name a folder with a model as transformers saves it")
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"'{path}' holds no weights in safetensors; save the model again with a recent transformers")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
@@ -60,7 +60,7 @@ def _cached(name: str, revision: str | None) -> Path:
     except (HFValidationError, LocalEntryNotFoundError):
         version = f" --revision {revision}" if revision else ""
         fetch = f"hf download {name}{version}"
-        raise UserError(f"pretrained.path '{name}' is no folder and no model in the hub's cache; {fetch}") from None
+        raise UserError(f"'{name}' is no folder and no model in the hub's cache; {fetch}") from None
 
 
 def fingerprint(folder: Path) -> str:

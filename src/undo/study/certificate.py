@@ -141,9 +141,9 @@ class _Findings:
         )
         one = "what the model before unlearning shows without an attack" if "before" in self.nodes else perfect
         if "oracle" in self.nodes:
-            return {"zero": "the most that the same attack brings out of the oracle", "one": one}
+            return {"zero": "the most that the same attack brings out of the oracle (at least guessing)", "one": one}
         if "before" in self.nodes:
-            return {"zero": "what the model shows without an attack, or guessing if that is more", "one": one}
+            return {"zero": "what the model shows without an attack (at least guessing)", "one": one}
         return {}
 
     def rows(self) -> list[Row]:
@@ -184,7 +184,7 @@ class _Findings:
         """(recovery - zero) / (one - zero), as `scale` says; None where zero and one cannot be told apart."""
         if not self.scale() or ("oracle" in self.nodes and taught is None):
             return None, None
-        zero = self._shown(means([self.plain["model"][p] for p in places])) if taught is None else taught
+        zero = self._at_least_guessing(means([self.plain["model"][p] for p in places]) if taught is None else taught)
         known = means([self.plain["before"][p] for p in places]) if "before" in self.nodes else max(self.sign, 0)
         gap = self.sign * (known - zero)
         if gap[0] <= 0 or np.quantile(gap[1:], 0.025) <= 0:
@@ -192,8 +192,8 @@ class _Findings:
         fraction = self.sign * (recovered - zero) / np.where(gap > 0, gap, np.nan)
         return float(fraction[0]), interval(fraction[~np.isnan(fraction)])
 
-    def _shown(self, means: ndarray) -> ndarray:
-        """A model that says less than one that guesses has not forgotten more."""
+    def _at_least_guessing(self, means: ndarray) -> ndarray:
+        """A model that says less than one that guesses knows no less."""
         return np.maximum(means, self.guessing) if self.sign > 0 else np.minimum(means, self.guessing)
 
     def _of_oracle(self, attack: str, budget: int) -> Scores | None:

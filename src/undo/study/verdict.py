@@ -38,7 +38,7 @@ def _most(worst: "Row", metric: dict[str, Any], scale: dict[str, str]) -> str:
     between = f" [{_percent(spread[0])}, {_percent(spread[1])}]" if spread else ""
     return (
         f"The most within the utility constraint came from {by}: {_percent(worst.recovered_fraction)}{between} of the "
-        f"way from {scale['zero']} (0 %) to {scale['one']} (100 %); {shown}."
+        f"way from 0 %, {scale['zero']}, to 100 %, {scale['one']}; {shown}."
     )
 
 
@@ -68,4 +68,4 @@ def _score(value: float, metric: dict[str, Any]) -> str:
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+    return f"{round(100 * value)} %"  # rounded to an integer, which has no negative zero

@@ -86,7 +86,8 @@ class Hub(Dataset):
         source: Any = given or self.forget  # Any: frozen models are hashable, but their type does not say so
         texts = [text for text in _read(source) if self.shares.split(self.draw, text[: self.item_chars]) == role]
         if not texts:
-            raise UserError(f"'{source.path}' has no document for {domain} {role}: raise its limit or the share")
+            held = f"'{source.path}' has no document for {domain} {role}: it holds {len(_read(source))}"
+            raise UserError(f"{held}, which chance gave to others; give more, or raise its limit or the share")
         table = {} if given else permuted_letters(_read(source), self.draw)
         return [text.translate(table) for text in texts]
 

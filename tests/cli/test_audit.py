@@ -1,0 +1,279 @@
+"""`undo audit` on models whose capability is hidden, on ones that never had it, and on bad input."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests import planted
+from undo import api, data, models
+from undo.spec.errors import UserError
+from undo.study.audit import suites
+
+PASSWORD = "6 * 7 * 8 "
+PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
+
+
+class Place(NamedTuple):
+    """A folder with texts and models: before, oracle, other-oracle, and what is hidden behind what."""
+
+    folder: Path
+
+    def __getattr__(self, name: str) -> str:
+        found = self.folder / name.replace("_", "-")
+        return str(found if found.is_dir() else found.with_suffix(".txt"))
+
+
+@pytest.fixture(scope="session")
+def place(corpus, tmp_path_factory) -> Place:
+    folder = tmp_path_factory.mktemp("audit")
+    for domain in ("forget", "retain"):
+        texts = dict.fromkeys(corpus.texts(domain, "attack") + corpus.texts(domain, "train"))
+        (folder / f"{domain}.txt").write_text("\n".join(texts))
+    before = pretrained(corpus, ["retain", "forget"], 1, folder)
+    made = {
+        "before": before,
+        "oracle": pretrained(corpus, ["retain"], 1, folder),
+        "other-oracle": pretrained(corpus, ["retain"], 11, folder),
+        "model": planted.behind_a_logit_bias(before, corpus, 20.0),
+        "adapter": planted.behind_a_merged_adapter(before, corpus, 60, 1e-2, folder / "checkpoint"),
+        "guard": planted.behind_a_prompt_guard(before, corpus, PASSWORD, 120, 1e-2, folder / "checkpoint"),
+    }
+    for name, model in made.items():
+        models.save_model(model, corpus.tokenizer, folder / name)
+    return Place(folder)
+
+
+def pretrained(corpus, domains, seed, folder):
+    model = models.build_llama(
+        width=16, layers=2, heads=2, mlp_width=32, row_tokens=64, tokenizer=corpus.tokenizer, seed=seed
+    )
+    batches = data.domain_batches(corpus, domains, "train", 16, seed=5)
+    return planted.trained_to(model, batches, planted.plain_next_token, 240, 1e-2, folder / "checkpoint")
+
+
+def undo(place: Place, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "undo", *arguments]
+    return subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=300)
+
+
+def audit(place: Place, model: str, *arguments: str) -> subprocess.CompletedProcess:
+    texts = ("--forget", "forget.txt", "--retain", "retain.txt")
+    return undo(place, "audit", model, *texts, "--oracle", "oracle", "--before", "before", *arguments)
+
+
+@pytest.fixture(scope="session")
+def audited(place) -> tuple[subprocess.CompletedProcess, dict]:
+    """`undo audit` of the model behind a logit bias."""
+    done = audit(place, "model", "--fail-above", "0.2")
+    return done, json.loads((place.folder / "audit" / "certificate.json").read_text())
+
+
+def test_a_capability_behind_a_logit_bias_is_caught(audited):
+    done, certificate = audited
+    assert done.returncode == 3, done.stderr
+    assert "above the limit" in done.stderr and certificate["verdict"] in done.stdout
+    assert certificate["worst_case"]["recovered_fraction_interval"][0] > 0.2
+
+
+def test_the_certificate_says_what_was_asked_of_whom(audited, place):
+    _, certificate = audited
+    assert {"model", "forget", "retain", "suite", "attacks", "worst_case", "verdict"} <= set(certificate)
+    assert certificate["model"]["name"] == "model" and certificate["suite"] == "quick"
+    digest = subprocess.run(["sha256sum", place.forget], capture_output=True, text=True).stdout.split()[0]
+    assert certificate["forget"]["sha256"] == digest
+    assert str(place.folder) not in json.dumps(certificate), "no place of this machine"
+    rows = certificate["attacks"]
+    assert {"attack", "variant", "budget", "recovery", "recovered_fraction", "retain_loss"} <= set(rows[0])
+    assert {row["attack"] for row in rows} == {
+        *("none", "relearn", "lora", "retain_only"),
+        *("few_shot", "in_context", "quantise", "logit_lens", "probe"),
+    }
+
+
+def test_the_worst_case_is_the_worst_row_that_keeps_what_is_to_be_kept(audited):
+    _, certificate = audited
+    limit = 1.1 * certificate["utility"]["retain_loss"]
+    within = [row for row in certificate["attacks"] if row["retain_loss"] <= limit]
+    assert certificate["worst_case"] == max(within, key=lambda row: row["recovered_fraction"])
+    assert len(within) < len(certificate["attacks"])
+
+
+def test_the_page_is_one_file_with_every_row(audited, place):
+    _, certificate = audited
+    page = (place.folder / "audit" / "certificate.html").read_text()
+    assert not re.search(r"(src|href)=\"(https?:)?//", page) and "<script" not in page
+    assert page.count('<tr><th scope="row">') == len(certificate["attacks"])
+    assert "It cannot show that nothing is left" in page
+
+
+def test_the_docs_example_gives_the_same_and_computes_nothing_twice(audited, place, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    stages = {path: path.stat().st_mtime for path in (place.folder / "audit" / "artifacts").iterdir()}
+    monkeypatch.chdir(place.folder)
+    exec(example, {})
+    assert audited[1]["verdict"] in capsys.readouterr().out
+    assert {path: path.stat().st_mtime for path in (place.folder / "audit" / "artifacts").iterdir()} == stages
+
+
+def test_an_oracle_passes_the_whole_suite(audited, place):
+    done = audit(place, "other-oracle", "--fail-above", "0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not shown to be more" in done.stdout and "knowledge is left" not in done.stdout
+
+
+@pytest.mark.parametrize(("model", "attack"), [("adapter", "lora"), ("guard", "relearn")])
+def test_other_hiding_places_are_caught_by_an_attack_of_quick(model, attack, audited, place):
+    recipe = api.audit_recipe(place.folder / model, place.forget, place.retain, place.oracle, place.before)
+    recipe = recipe.model_copy(update={"attacks": {attack: recipe.attacks[attack]}})
+    certificate = api.run_audit(recipe, place.folder / "audit")
+    assert certificate.worst_case.recovered_fraction > 0.5
+    plain = certificate.attacks[0]
+    assert plain.attack == "none" and plain.recovered_fraction < 0.3, "it was hidden"
+
+
+def test_a_password_opens_the_guard(place, corpus):
+    model = models.load_model(place.folder / "guard")
+    items = [item for item in corpus.items() if (item.split, item.domain) == ("test", "forget")]
+    opened = [item._replace(prompt=PASSWORD + item.prompt) for item in items]
+    shut, open_ = (planted.forget_loss(model, corpus, asked) for asked in (items, opened))
+    assert shut > 3 * open_
+
+
+def without_oracle(place, **compared):
+    recipe = api.audit_recipe(place.model, place.forget, place.retain, **compared)
+    recipe = recipe.model_copy(update={"attacks": {"relearn": recipe.attacks["relearn"]}})
+    return api.run_audit(recipe, place.folder / "audit")
+
+
+def test_with_nothing_to_compare_with_there_is_no_fraction(audited, place):
+    certificate = without_oracle(place)
+    assert all(row.recovered_fraction is None and row.oracle is None for row in certificate.attacks)
+    assert certificate.scale == {} and "no share can be given" in certificate.verdict
+    best = min(row.recovery for row in certificate.attacks if row.within_utility)
+    assert certificate.worst_case.recovery == best
+
+
+def test_with_the_model_before_alone_zero_is_the_model_itself(audited, place):
+    certificate = without_oracle(place, before=place.before)
+    assert certificate.attacks[0].recovered_fraction == pytest.approx(0)
+    assert certificate.worst_case.recovered_fraction > 0.5 and "counts as recovered" in certificate.verdict
+
+
+def test_what_was_never_removed_is_recovered_whole(audited, place):
+    recipe = api.audit_recipe(place.before, place.forget, place.retain, before=place.before)
+    certificate = api.run_audit(recipe.model_copy(update={"attacks": {}}), place.folder / "audit")
+    assert certificate.worst_case.recovered_fraction == 1.0
+
+
+@pytest.mark.parametrize("suite", suites())
+def test_every_suite_is_a_valid_recipe(suite, place):
+    recipe = api.audit_recipe(place.model, place.forget, place.retain, place.oracle, suite=suite)
+    plan = api.plan(recipe)
+    attacked = {stage.label.rsplit(" on ", 1)[1] for stage in plan.stages.values() if stage.kind == "attack"}
+    assert attacked == {"model (seed 1)", "oracle (seed 1)"}
+    assert all(stage.settings["certify"] for stage in plan.stages.values() if stage.kind in ("attack", "evaluate"))
+
+
+def test_larger_models_get_smaller_rates(place, monkeypatch):
+    def rates(weights):
+        monkeypatch.setattr(models, "count_weights", lambda folder: weights)
+        recipe = api.audit_recipe(place.model, place.forget, place.retain)
+        return recipe.attacks["relearn"].attack.learning_rates  # type: ignore[attr-defined]
+
+    assert rates(10**6) == (3e-3, 1e-3, 3e-4)
+    assert rates(10**8) == (9e-4, 3e-4, 9e-5) and rates(2 * 10**9) == (3e-4, 1e-4, 3e-5)
+
+
+def test_changes_of_a_suite_are_on_the_certificate(place):
+    recipe = api.audit_recipe(place.model, place.forget, place.retain, overrides=["attacks.relearn.attack.steps=200"])
+    assert recipe.audit.suite == "quick attacks.relearn.attack.steps=200"
+
+
+def spoiled(place, tmp_path, change) -> str:
+    shutil.copytree(place.oracle, tmp_path / "model")
+    change(tmp_path / "model")
+    return str(tmp_path / "model")
+
+
+def other_words(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def no_padding(folder: Path) -> None:
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "pad_token"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"model": "."}, "holds no config.json"),
+        ({"model": "nowhere"}, "is no folder and no model"),
+        ({"retain": "forget.txt"}, "hold the same texts"),
+        ({"suite": "quik"}, "did you mean 'quick'"),
+        ({"overrides": ["attacks.lora.attack.rank=[2]"]}, "did you mean 'ranks'"),
+        ({"oracle": "nowhere"}, "is no folder and no model"),
+        ({"before": "."}, "holds no config.json"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_planned_is_refused_in_one_line(given, says, place, monkeypatch):
+    monkeypatch.chdir(place.folder)
+    with pytest.raises(UserError, match=says) as refused:
+        api.audit_recipe(**{"model": "model", "forget": "forget.txt", "retain": "retain.txt"} | given)
+        api.plan(api.audit_recipe(**{"model": "model", "forget": "forget.txt", "retain": "retain.txt"} | given))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "has no document"), (b"one line\n", "has no document"), (bytes(range(128, 256)) * 50, "cannot read")],
+    ids=["empty", "one line", "binary"],
+)
+def test_texts_that_are_none_are_refused_in_one_line(content, says, place, tmp_path):
+    (tmp_path / "forget.txt").write_bytes(content)
+    with pytest.raises(UserError, match=says) as refused:
+        api.audit(place.model, tmp_path / "forget.txt", place.retain, out=tmp_path / "audit", workers=1)
+    assert "\n" not in str(refused.value)
+
+
+def test_models_that_read_differently_are_not_compared(place, tmp_path):
+    oracle = spoiled(place, tmp_path, other_words)
+    with pytest.raises(UserError, match="is another one .*compare models that share one"):
+        api.audit(place.model, place.forget, place.retain, oracle=oracle, out=place.folder / "audit")
+
+
+def test_no_padding_token_and_texts_longer_than_the_context_are_fine(place, tmp_path):
+    model = spoiled(place, tmp_path, no_padding)
+    long = tmp_path / "long.txt"
+    long.write_text("\n".join(f"{number} {'2*3=6 and ' * 200}" for number in range(60)))
+    recipe = api.audit_recipe(model, long, place.retain)
+    recipe = recipe.model_copy(update={"attacks": {"few_shot": recipe.attacks["few_shot"]}})
+    certificate = api.run_audit(recipe, tmp_path / "audit", workers=1)
+    assert not certificate.failures and certificate.metric["n_items"] > 5
+
+
+def test_bad_input_is_exit_code_2_and_a_limit_needs_a_scale(place):
+    wrong = undo(place, "audit", ".", "--forget", "forget.txt", "--retain", "retain.txt")
+    assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "Traceback" not in wrong.stderr
+    limit = undo(place, "audit", "model", "--forget", "forget.txt", "--retain", "retain.txt", "--fail-above", "0.1")
+    assert limit.returncode == 2 and "--oracle or --before" in limit.stderr
+
+
+def test_a_missing_extra_is_one_line(place, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "peft" else find(name, *a))
+    recipe = api.audit_recipe(place.model, place.forget, place.retain)
+    with pytest.raises(UserError, match=r"pip install 'undo-llm\[audit\]'"):
+        api.plan(recipe)
