@@ -34,8 +34,9 @@ class Exhibit:
 
     @property
     def attacks(self) -> list[str]:
-        """Every variant of every attack by name, those on the forget skill first."""
-        curves = sorted(self.results["curves"], key=lambda curve: curve["skill"] != "forget")
+        """Every variant of every attack that trains, by name; those on the forget skill first."""
+        trained = (curve for curve in self.results["curves"] if len(curve["points"]) > 1)
+        curves = sorted(trained, key=lambda curve: curve["skill"] != "forget")
         return list(dict.fromkeys(map(attack_name, curves)))
 
     def students(self, suppressed: str | None) -> list[Row]:
