@@ -2,10 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import torch
-from transformers import GenerationConfig
-
-from undo import data
+from undo import data, models
 from undo.data.dataset import Item
 from undo.demo.prompts import new_tokens
 from undo.evals import Evaluation
@@ -22,14 +19,11 @@ class Answer(NamedTuple):
     score: float | None
 
 
-@torch.no_grad()
 def answer(model: Any, tokenizer: Any, ids: list[int], evaluation: Evaluation, item: Item | None) -> Answer:
     """Asks the model to go on after token ids that fit its context, and to answer the item where there is one."""
-    ids_BT = torch.tensor([[data.opening_id(tokenizer), *ids]], device=model.device)
-    written = model.generate(ids_BT, attention_mask=torch.ones_like(ids_BT), generation_config=_greedy(tokenizer))
-    new = written.sequences[0, ids_BT.shape[1] :].tolist()
+    new, logits_V = models.write_on(model, tokenizer, [data.opening_id(tokenizer), *ids], new_tokens(tokenizer))
     ended = new[-1] == tokenizer.eos_token_id
-    found = written.logits[0][0].float().softmax(-1).topk(LIKELIEST)
+    found = logits_V.float().softmax(-1).topk(LIKELIEST)
     likeliest = [
         (show_token(tokenizer, id), p) for id, p in zip(found.indices.tolist(), found.values.tolist(), strict=True)
     ]
@@ -46,15 +40,3 @@ def show_token(tokenizer: Any, token: int) -> str:
     if "\ufffd" in text or not text:
         return f"({tokenizer.convert_ids_to_tokens(token)})"
     return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
-
-
-def _greedy(tokenizer: Any) -> GenerationConfig:
-    end = tokenizer.eos_token_id
-    return GenerationConfig(
-        do_sample=False,
-        max_new_tokens=new_tokens(tokenizer),
-        eos_token_id=end,
-        pad_token_id=end,
-        return_dict_in_generate=True,
-        output_logits=True,
-    )

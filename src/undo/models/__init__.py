@@ -6,6 +6,7 @@ __getattr__ = lazy(
     __name__,
     build="build_llama freeze load_model save_model untrained_like",
     folder="count_weights find_folder fingerprint",
+    greedy="write_on",
     head="hidden_states output_head predict",
     layers="decoder_layers layer_outputs matching_parameters pick_layers",
     noise="perturb",

@@ -5,7 +5,6 @@ from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 
 from undo.report import rows as r
 
@@ -229,7 +228,7 @@ def _ends(results: Results, *roles: str) -> list[r.Row]:
 
 def _relearning(results: Results, attack: str, models: list[r.Row]) -> go.Figure:
     traces = [trace for i, row in enumerate(models) for trace in _curve(results, attack, row, SYMBOLS[i % 6])]
-    figure = _figure(traces, _step_title(results, attack), _metric_title(results, "forget"))
+    figure = _figure(traces, _step_title(results, attack), metric_title(results, "forget"))
     return _by_unit(figure.update_layout(height=430), results, "y", "forget")
 
 
@@ -264,23 +263,22 @@ def _band(row: r.Row, points: list[tuple[int, r.Estimate]]) -> list[go.Scatter]:
 
 
 def pareto_panels(results: Results, attack: str) -> dict[int, go.Figure]:
-    """F5 after 0 steps, a middle budget and the largest: retain over forget, a point per model."""
+    """F5 before the attack and at each budget: retain over forget, a point per model."""
     budgets = r.budgets(results, attack)
     if not budgets:
         return {}
     rows = [of[0] for id, of in r.by_id(results).items() if r.curves_of(results, attack, id)]
-    steps = dict.fromkeys((0, budgets[len(budgets) // 2], budgets[-1]))
-    points = {step: [r.kept(results, attack, row["id"], step) for row in rows] for step in steps}
+    points = {step: [r.kept(results, attack, row["id"], step) for row in rows] for step in (0, *budgets)}
     retained = [retain.mean for pairs in points.values() for _, retain in pairs if retain.mean is not None]
     room = 0.1 * (max(retained) - min(retained)) + 0.02
-    scale = [min(retained) - room, max(retained) + room]  # one for all panels, so that they compare
+    scale = [min(retained) - room, max(retained) + room]  # one for all steps, so that points move and axes do not
     return {step: _pareto(results, rows, pairs).update_yaxes(range=scale) for step, pairs in points.items()}
 
 
 def _pareto(results: Results, rows: list[r.Row], pairs: list[tuple[r.Estimate, r.Estimate]]) -> go.Figure:
     methods = _methods(results)
     points = [_pareto_point(results, row, *pair, methods) for row, pair in zip(rows, pairs, strict=True)]
-    titles = (_metric_title(results, metric) for metric in ("forget", "retain"))
+    titles = (metric_title(results, metric) for metric in ("forget", "retain"))
     figure = _figure(points, *titles).update_layout(height=400)
     return _by_unit(_by_unit(figure, results, "x", "forget"), results, "y", "retain")
 
@@ -301,48 +299,51 @@ def _pareto_point(
     )
 
 
-def variant_grid(results: Results, attack: str) -> dict[tuple[str, str], go.Figure]:
-    """By (skill, model): a curve per variant, mean over seeds, and their worst case."""
-    skills = dict.fromkeys(c.get("skill", "forget") for c in results["curves"] if c["attack"] == attack)
-    keys = [(skill, model) for skill in skills for model in r.by_id(results)]
-    return {key: _variants(results, attack, *key) for key in keys if r.curves_of(results, attack, key[1], key[0])}
+def relearning_axes(results: Results, attack: str, skill: str = "forget") -> go.Figure:
+    """A relearning figure without its lines, for a page that draws them itself."""
+    figure = _figure([], _step_title(results, attack), metric_title(results, skill)).update_layout(height=460)
+    return _by_unit(figure, results, "y", skill)
 
 
-def _variants(results: Results, attack: str, skill: str, model: str) -> go.Figure:
-    settings = r.variants(results, attack)
-    shades = sample_colorscale("Viridis", [0.15 + 0.65 * i / max(len(settings) - 1, 1) for i in range(len(settings))])
-    worst = r.envelope(results, attack, model, skill)
-    style = {"color": COLOURS["base"], "width": 6}
-    traces = [_variant_line(results, "worst case", worst, skill, style).update(opacity=0.45)]
-    for i, (variant, shade) in enumerate(zip(settings, shades, strict=True)):
-        points = _variant_points(results, attack, skill, model, variant)
-        traces.append(_variant_line(results, r.variant_label(variant), points, skill, {"color": shade, "width": 2}, i))
-    figure = _figure(traces, _step_title(results, attack), _metric_title(results, skill))
-    return _by_unit(figure.update_layout(height=430), results, "y", skill)
+COSTS = {"suppression": "#E69F00", "distillation": "#0072B2", "teacher's kept outputs": "#56B4E9"}
 
 
-def _variant_points(
-    results: Results, attack: str, skill: str, model: str, variant: r.Row
-) -> list[tuple[int, r.Estimate]]:
-    values: dict[int, list[float]] = {}
-    for curves in r.curves_of(results, attack, model, skill).values():
-        for point in (point for curve in curves if curve["variant"] == variant for point in curve["points"]):
-            values.setdefault(point["step"], []).append(point[skill])
-    return [(step, r.estimate(of)) for step, of in sorted(values.items())]
+def cost_bars(results: Results) -> go.Figure | None:
+    """Training FLOPs of every teacher and student, by what they went into, against the oracle's pretraining."""
+    oracle = r.mean_of(r.by_id(results).get("oracle", []), "flops").mean
+    made = {id: rows for id, rows in r.by_id(results).items() if rows[0]["role"] in ("teacher", "student")}
+    if not oracle or not made:
+        return None
+    parts = {id: _cost_parts(results, rows) for id, rows in made.items()}
+    traces = [
+        go.Bar(
+            x=[parts[id][name] / oracle for id in parts],
+            y=[escape(id) for id in parts],
+            orientation="h",
+            name=name,
+            marker={"color": shade},
+            hovertemplate=f"<b>%{{y}}</b> {name}: %{{x:.1%}}<extra></extra>",
+        )
+        for name, shade in COSTS.items()
+    ]
+    figure = _figure(traces, "training FLOPs (% of the oracle's pretraining)", "")
+    figure.update_layout(height=150 + 24 * len(parts), barmode="stack").update_xaxes(tickformat=".0%")
+    figure.add_vline(1, line={"dash": "dot", "width": 1.5, "color": COLOURS["oracle"]})
+    return figure.update_yaxes(autorange="reversed", type="category")
 
 
-def _variant_line(results: Results, name: str, points: list, skill: str, style: dict, i: int = 0) -> go.Scatter:
-    texts = [f"{e.text(r.form_of(results, skill))}<br>{_seeds(e.n)}" for _, e in points]
-    return go.Scatter(
-        x=[step for step, _ in points],
-        y=[e.mean for _, e in points],
-        name=escape(name),
-        mode="lines" if style["width"] > 2 else "lines+markers",
-        line=style,
-        marker={"symbol": SYMBOLS[i % len(SYMBOLS)], "size": 6},
-        customdata=texts,
-        hovertemplate=f"<b>{escape(name)}</b>, step %{{x:,}}: %{{customdata}}<extra></extra>",
-    )
+def _cost_parts(results: Results, rows: list[r.Row]) -> dict[str, float]:
+    """Mean FLOPs over seeds of a model's suppression, of its own training, and of the rest, its teacher's outputs."""
+    own_of = {f"artifacts/{stage['id']}": stage["ledger"].get("flops", 0) for stage in results.get("stages", [])}
+    suppressed = {(row["id"], row["seed"]): row["flops"] for row in results["models"] if row["role"] == "teacher"}
+    found = []
+    for row in rows:
+        if row["role"] == "teacher":
+            found.append((row["flops"], 0.0, 0.0))
+            continue
+        before, own = suppressed.get((row.get("teacher"), row["seed"]), 0.0), own_of.get(row["artifact"], 0.0)
+        found.append((before, own, max(0.0, row["flops"] - before - own)))
+    return dict(zip(COSTS, (sum(values) / len(found) for values in zip(*found, strict=True)), strict=True))
 
 
 def specific_recovery(results: Results, attack: str) -> go.Figure | None:
@@ -459,7 +460,8 @@ def _tokens_by_step(results: Results, attack: str) -> dict[int, int]:
     return seen
 
 
-def _metric_title(results: Results, metric: str) -> str:
+def metric_title(results: Results, metric: str) -> str:
+    """`forget (exact match, forget test; %, 800 items)`, for an axis."""
     return f"{metric} ({escape(r.describe_metric(results, metric))})"
 
 

@@ -10,12 +10,20 @@ from typing import Any
 
 import yaml
 
-from undo.report import figures, pipeline, tables, words
+from undo.report import evidence, figures, pipeline, tables, words
 from undo.report import rows as r
+from undo.report.explorer import explorer
 from undo.study.artifacts import write_atomically
 
 Results = r.Results
 ENDS = ("low", "high")
+CITATION = """@misc{lee2025distillation,
+  title = {Distillation Robustifies Unlearning},
+  author = {Lee, Bruce W. and others},
+  year = {2025},
+  eprint = {2506.06278},
+  archivePrefix = {arXiv}
+}"""
 
 
 def write_report(study_folder: Path) -> Path:
@@ -56,24 +64,29 @@ def _flat(score: r.Row) -> r.Row:
 def render(results: Results) -> str:
     """The page's HTML."""
     sections = [_attack_section(results, attack, i) for i, attack in enumerate(r.attacks(results))]
-    headline = _headline(results)
-    drawn = [shown for section in sections for shown in section["figures"]] + ([headline] if headline else [])
+    headline, costs = _headline(results), _costs(results)
+    drawn = [shown for section in sections for shown in section["figures"]]
+    drawn += [shown for shown in (headline, costs) if shown]
     return template("page.html").render(
         results=results,
         answer=words.answer(results),
         findings=words.findings(results),
         caveats=words.caveats(results),
         headline=headline,
+        costs=costs,
         key=figures.key(results),
         letters=figures.LETTERS,
         columns=pipeline.columns(results),
         sections=sections,
         models=tables.models_table(results),
         curves=tables.curves_table(results),
+        evidence=tables.evidence_table(evidence.gather({results["study"]: results})),
+        answers=tables.answer_tables(results),
         ledger=tables.ledger_table(results),
         stages=tables.stages_table(results),
         recipe=yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),
         plots={shown["id"]: shown["plot"] for shown in drawn},
+        citation=CITATION,
         plotly=_plotly(),
         css=asset("page.css"),
         js=asset("page.js"),
@@ -94,20 +107,25 @@ def _headline(results: Results) -> dict[str, Any] | None:
     return _shown("headline", "headline", title, figure)
 
 
+def _costs(results: Results) -> dict[str, Any] | None:
+    figure = figures.cost_bars(results)
+    return None if figure is None else _shown("costs", "costs", "What each model cost", figure)
+
+
 def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
     """Everything the page shows about one attack."""
     budgets = r.budgets(results, attack)
     specific = figures.specific_recovery(results, attack)
-    grid = figures.variant_grid(results, attack)
+    pareto = figures.pareto_panels(results, attack)
     panels = {
         "matching": figures.matching_panels(results, attack),
         "relearning": figures.relearning_panels(results, attack),
         "alpha": {f"Students of {id}": plot for id, plot in figures.alpha_panels(results, attack).items()},
-        "pareto": {f"After {step:,} attack steps": p for step, p in figures.pareto_panels(results, attack).items()},
+        "pareto": {"Retain over forget": list(pareto.values())[-1]} if pareto else {},
         "signal": figures.signal_panels(results, attack),
         "labels": figures.label_panels(results, attack),
         "specific": {f"After {budgets[-1]:,} attack steps": specific} if specific else {},
-        "grid": {f"Every variant of {attack}": plot for plot in list(grid.values())[:1]},
+        "explorer": {f"Relearning under {attack}": figures.relearning_axes(results, attack)},
     }
     return {
         "attack": attack,
@@ -117,7 +135,8 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
             for kind, plots in panels.items()
             for j, (title, plot) in enumerate(plots.items())
         ],
-        "grid": [{"name": f"{skill}: {id}", "plot": _plot(plot)} for (skill, id), plot in grid.items()],
+        "pareto": {step: _plot(plot) for step, plot in pareto.items()},
+        "explorer": explorer(results, attack),
         "scores": tables.scores_table(results, attack) if budgets else None,
     }
 

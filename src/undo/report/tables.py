@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from undo.report import rows as r
+from undo.report.claims import CLAIMS, Claim
+from undo.report.evidence import Evidence
 
 Results = r.Results
 
@@ -155,6 +157,59 @@ def _curve_cells(results: Results, skill: str, curves: list[r.Row]) -> list[Cell
     last = max(point["step"] for curve in curves for point in curve["points"])
     best = r.estimate(r.worst_point(results, [curve], last, skill)[skill] for curve in curves)
     return [Cell(str(len(curves)), len(curves)), cell(before, form), cell(best, form)]
+
+
+def answer_tables(results: Results) -> list[Table]:
+    """What each model wrote on the study's sample questions, before and after the first attack; a table a question."""
+    attack = next(iter(r.attacks(results)), "")
+    questions: dict[tuple[str, str, str], dict[str, list[r.Row]]] = {}
+    for row in results.get("answers", []):
+        key = (row["domain"], row["given"], row["expected"])
+        questions.setdefault(key, {}).setdefault(row["model"], []).append(row)
+    columns = [("before any attack", ""), (f"after {attack}", "its worst variant, to the end")]
+    return [
+        Table(
+            f"{domain}: “{given.strip()}” – right: “{expected.strip()}”",
+            "model",
+            columns[: 1 + bool(attack)],
+            [Line(model, _answer_cells(results, attack, of)) for model, of in answers.items()],
+        )
+        for (domain, given, expected), answers in questions.items()
+    ]
+
+
+def _answer_cells(results: Results, attack: str, answers: list[r.Row]) -> list[Cell]:
+    model, seed = answers[0]["model"], answers[0]["seed"]
+    curves = r.curves_of(results, attack, model).get(seed, [])
+    before = next((row for row in answers if row["attack"] is None), None)
+    worst = r.worst_curve(results, curves, curves[0]["points"][-1]["step"])["variant"] if curves else None
+    after = next((row for row in answers if (row["attack"], row["variant"]) == (attack, worst)), None)
+    return [_said(row) for row in (before, *([after] if attack else []))]
+
+
+def _said(row: r.Row | None) -> Cell:
+    if row is None:
+        return Cell("–")
+    right = row["said"].strip() == row["expected"].strip()
+    return Cell(f"{'✓ ' if right else ''}{row['said'].strip() or '(nothing)'}")
+
+
+def evidence_table(rows: list[Evidence]) -> Table | None:
+    """What these results say about the claims; None where they say nothing."""
+    texts = {claim.id: claim for claim in CLAIMS}
+    columns = [("compared", ""), ("seeds", "n"), ("effect", "95\u00a0% interval"), ("verdict", "")]
+    lines = [Line(f"{row.claim}. {texts[row.claim].text}", _evidence_cells(row, texts[row.claim])) for row in rows]
+    return Table("Each claim by what this study found", "claim", columns, lines) if lines else None
+
+
+def _evidence_cells(row: Evidence, claim: Claim) -> list[Cell]:
+    effect = r.Estimate(row.effect, row.ci_low, row.ci_high, row.n_seeds)
+    return [
+        Cell(row.experiment),
+        Cell(str(row.n_seeds), row.n_seeds),
+        Cell(f"{row.effect:.2f}", row.effect, f"{effect.interval(lambda value: f'{value:.2f}')} {claim.unit}"),
+        Cell(row.verdict),
+    ]
 
 
 LEDGER_COLUMNS = [

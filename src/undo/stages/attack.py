@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from undo import data, models, train
 from undo.attacks import Means, Training
+from undo.evals._answers import sample_answers
 from undo.spec.keys import derive_seed
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
@@ -39,7 +40,10 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         points, metrics, ledger = points + state.evals, state.metrics, state.ledger
     ledger.eval_flops += eval_flops
     write_item_scores(points, context.folder)
-    return Outcome(evals={"points": points}, metrics=metrics, ledger=ledger)
+    evals: dict[str, Any] = {"points": points}
+    if attacked.attack.starts_at_model:  # others change what is asked, or how a model reads it
+        evals["answers"] = sample_answers(models.freeze(attacked.model), corpus)
+    return Outcome(evals=evals, metrics=metrics, ledger=ledger)
 
 
 def prepare(settings: dict[str, Any], corpus: Any, model: Any) -> Attacked:

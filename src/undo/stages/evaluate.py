@@ -12,6 +12,7 @@ from typing import Any
 from undo import data, models, objectives
 from undo.data.dataset import DOMAINS, Item
 from undo.evals import by_domain, standard_errors
+from undo.evals._answers import sample_answers
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
 
@@ -34,7 +35,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         write_item_scores(points, context.folder)
         evals["retain_loss"] = points[0]["retain_loss"]
     base = models.freeze(models.load_model(context.inputs["base"]))
-    return Outcome(evals=evals | disruption(model, base, corpus))
+    return Outcome(evals=evals | disruption(model, base, corpus) | {"answers": sample_answers(model, corpus)})
 
 
 def scorer(

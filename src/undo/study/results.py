@@ -56,6 +56,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
         "models": models,
         "curves": curves,
         "scores": score_rows(models, curves, metrics["forget"]),
+        "answers": [row for node in whole if node.seed == plan.recipe.seeds[0] for row in _answers(store, node)],
         "stages": [_stage_row(plan, store, id) for id in plan.stages if store.done(id)],
         "totals": _totals(plan, store),
         "failures": [{"stage": id, "label": plan.stages[id].label, "message": text} for id, text in failures.items()],
@@ -165,6 +166,21 @@ def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
             }
         )
     return curves
+
+
+def _answers(store: Store, node: ModelNode) -> list[dict[str, Any]]:
+    """What a model writes on a few test questions, before and after each attack; older records have none of it."""
+    before = {"attack": None, "variant": None}, node.evaluation
+    runs = [
+        ({"attack": run.attack, "variant": run.variant}, run.stage)
+        for run in node.attacks
+        if run.skill == "forget" and store.done(run.stage)
+    ]
+    return [
+        {"model": node.id, "seed": node.seed, **of, **row}
+        for of, stage in (before, *runs)
+        for row in store.read(stage, "evals.json").get("answers", [])
+    ]
 
 
 def _ledger(store: Store, stage_id: str) -> dict[str, Any]:
