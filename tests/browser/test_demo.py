@@ -1,25 +1,18 @@
 """The demo as its visitors use it: real pages in a real browser, cut off from every network but this machine."""
 
 import gc
-import shutil
 import socket
 import time
 import weakref
 
 import pytest
 from axe import serious_findings
+from chromium import MARKS, SECOND, chromium, listen
 
 from undo.demo.relearning import Relearning
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("gradio", reason="gradio is not installed: pip install -c constraints.txt -e '.[demo]'")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"),
-]
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-SECOND = 1000  # ms
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +37,8 @@ def address(desk):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -59,9 +50,7 @@ def visit(browser, address):
         contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 1000}} | options))
         page = contexts[-1].new_page()
         page.set_default_timeout(60 * SECOND)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
+        listen(page, said, asked)
         page.goto(address)
         page.wait_for_selector("#curve .main-svg")
         page.wait_for_selector(".card")

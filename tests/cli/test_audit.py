@@ -159,9 +159,9 @@ def test_with_nothing_to_compare_with_there_is_no_fraction(audited, place):
     assert certificate.worst_case.recovery == best
 
 
-def test_with_the_model_before_alone_zero_is_the_model_itself(audited, place):
+def test_with_the_model_before_alone_nothing_is_recovered_without_an_attack(audited, place):
     certificate = without_oracle(place, before=place.before)
-    assert certificate.attacks[0].recovered_fraction == pytest.approx(0)
+    assert certificate.attacks[0].recovered_fraction < 1e-9, "it says no more than one that guesses"
     assert certificate.worst_case.recovered_fraction > 0.5 and "counts as recovered" in certificate.verdict
 
 
@@ -248,7 +248,7 @@ def test_texts_that_are_none_are_refused_in_one_line(content, says, place, tmp_p
 
 def test_models_that_read_differently_are_not_compared(place, tmp_path):
     oracle = spoiled(place, tmp_path, other_words)
-    with pytest.raises(UserError, match="is another one .*compare models that share one"):
+    with pytest.raises(UserError, match=r"is another one .*compare models that share one"):
         api.audit(place.model, place.forget, place.retain, oracle=oracle, out=place.folder / "audit")
 
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.report_synthetic import make_results
 from undo.cli.reference import reference
 from undo.spec.load import load_recipe, shipped_recipes
 
@@ -152,3 +154,21 @@ def test_make_quickstart_runs_what_the_readme_says():
     assert "run quickstart" in makefile and "-c constraints.txt" in makefile
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_show_and_markdown_and_side_by_side_without_a_new_run(tmp_path):
+    for name, methods in (("one", ("maxent",)), ("other", ("maxent", "rmu"))):
+        (tmp_path / name / "report").mkdir(parents=True)
+        results = make_results(methods=methods) | {"study": name}
+        (tmp_path / name / "report" / "results.json").write_text(json.dumps(results))
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    shown = undo("show", one)
+    assert shown.returncode == 0 and "undo-0.6-maxent" in shown.stdout and "▁" in shown.stdout and "█" in shown.stdout
+    assert "Every model was attacked with 2 variants" in shown.stdout and "note: " in shown.stdout
+    told = undo("report", one, "--format", "md")
+    assert told.stdout.startswith("## one\n") and "| fresh-maxent | 2 |" in told.stdout
+    both = undo("report", one, other, "--out", str(tmp_path / "both.html"))
+    assert both.stdout == f"report: {tmp_path / 'both.html'}\n" and (tmp_path / "both.html").is_file()
+    assert "one: recovery" in undo("report", one, other, "--format", "md").stdout
+    wrong = undo("report", one, other, "--scores", str(tmp_path / "x.csv"))
+    assert wrong.returncode == 2 and wrong.stderr == "error: --picture and --scores are those of one study; name one\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from undo.cli import audit, demo, doctor, evidence, list_, plan, report, run
+from undo.cli import audit, demo, doctor, evidence, list_, plan, report, run, show
 from undo.cli.errors import DONE, FAILED, INTERRUPTED, tell, wrong_input
 from undo.spec.errors import UserError
 
@@ -19,6 +19,7 @@ app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
+app.command("show")(show.show)
 app.command("demo")(demo.demo)
 app.command("evidence")(evidence.evidence)
 app.command("list")(list_.list_kind)

@@ -1,33 +1,66 @@
-"""`undo report`: the page of a study, written again from its results."""
+"""`undo report`: the page of a study, written again from its results; of several, side by side."""
 
-import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+Studies = Annotated[
+    list[Path],
+    typer.Argument(metavar="STUDY...", help="A study's folder, such as runs/quickstart-3f9a; several: compare."),
+]
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    html = "html"
+    md = "md"
+
 
 def report(
-    study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")],
+    study: Studies,
+    format: Annotated[
+        Format, typer.Option(help="html: a page in the study's folder; md: text to standard output.")
+    ] = Format.html,
+    out: Annotated[Path, typer.Option(help="Where the page of several studies goes.")] = Path("comparison.html"),
     picture: Annotated[Path | None, typer.Option(help="Write the headline figure here too, as SVG.")] = None,
     scores: Annotated[Path | None, typer.Option(help="Write the rows of scores here too, as CSV.")] = None,
 ) -> None:
-    """Write a study's report again from its results."""
+    """Write a study's report again from its results, or put studies side by side."""
+    if len(study) > 1:
+        _several(study, format, out, picture or scores)
+        return
+    from undo.report.markdown import as_markdown
     from undo.report.page import save_picture, save_scores, write_report
-    from undo.spec.errors import UserError
-    from undo.study.results import results_schema
+    from undo.study.results import load_results
 
-    results = study / "report" / "results.json"
-    if not results.is_file():
-        raise UserError(f"{study} holds no report/results.json; name the folder that 'undo run' printed")
-    try:
-        missing = set(results_schema()["required"]) - set(json.loads(results.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{results} is not valid JSON ({error}); write it again with 'undo run'") from None
-    if missing:
-        raise UserError(f"{results} lacks {', '.join(sorted(missing))}; write it again with 'undo run'")
-    print(f"report: {write_report(study)}")
+    (folder,) = study
+    results = load_results(folder)
+    if format is Format.md:
+        print(as_markdown(results), end="")
+    else:
+        print(f"report: {write_report(folder)}")
     if picture is not None:
-        print(f"picture: {save_picture(study, picture)}")
+        save_picture(folder, picture)
+        typer.echo(f"picture: {picture}", err=format is Format.md)
     if scores is not None:
-        print(f"scores: {save_scores(study, scores)}")
+        save_scores(folder, scores)
+        typer.echo(f"scores: {scores}", err=format is Format.md)
+
+
+def _several(studies: list[Path], format: Format, out: Path, of_one: Path | None) -> None:
+    from undo.report.compare import compare, write_comparison
+    from undo.report.markdown import comparison_as_markdown
+    from undo.spec.errors import UserError
+    from undo.study.results import load_results
+
+    if of_one is not None:
+        raise UserError("--picture and --scores are those of one study; name one")
+    comparison = compare([load_results(study) for study in studies])
+    if format is Format.md:
+        print(comparison_as_markdown(comparison), end="")
+    else:
+        write_comparison(comparison, out)
+        print(f"report: {out}")

@@ -25,7 +25,6 @@ def run(
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
     from undo.cli.summary import print_summary
-    from undo.report.words import caveats
     from undo.study.environment import available_cores
 
     started, spec = time.monotonic(), api.load_recipe(recipe, overrides or [])
@@ -34,10 +33,7 @@ def run(
         study = api.run(spec, out, processes, listener)
     for stage_id, message in study.failures.items():
         tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
-    if study.results["scores"]:
-        print_summary(study.results)
-    for caveat in caveats(study.results):
-        print(f"note: {caveat}")
+    print_summary(study.results)
     print(f"report: {study.folder / 'report' / 'index.html'}")
     done = f"{listener.computed} stages computed, {study.cached} cached"
     if study.failures:

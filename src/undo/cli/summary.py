@@ -1,4 +1,4 @@
-"""The table at the end of a run."""
+"""What a study found, for the terminal."""
 
 from statistics import fmean
 from typing import Any
@@ -6,16 +6,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from undo.report import rows as r
+from undo.report.words import caveats
 from undo.study.results import mean_by_model
+
+BARS = "▁▂▃▄▅▆▇█"
 
 
 def print_summary(results: dict[str, Any]) -> None:
-    """For the largest budget of every attack: what came back, what was kept, robustness and compute."""
-    console = Console(width=None if Console().is_terminal else 110)
+    """Per attack a table at its largest budget: what came back and how, what was kept, robustness, compute. Caveats."""
+    console = Console(width=None if Console().is_terminal else 130)
     for attack in dict.fromkeys(row["attack"] for row in results["scores"]):
         rows = [row for row in results["scores"] if row["attack"] == attack]
         budget = max(row["budget"] for row in rows)
         console.print(_table(results, attack, [row for row in rows if row["budget"] == budget], budget))
+    for caveat in caveats(results):
+        print(f"note: {caveat}")
 
 
 def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], budget: int) -> Table:
@@ -25,10 +31,10 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
         f"{rows[0]['n_seeds']} seed{'s' * (rows[0]['n_seeds'] > 1)}; before = without attack)"
     )
     before, retain = mean_by_model(results, "forget"), mean_by_model(results, "retain")
-    gaps = _gaps(results)
+    gaps, sparks = _gaps(results), _sparks(results, attack, [row["model"] for row in rows])
     table = Table(title=title, title_justify="left")
-    table.add_column("model")
-    for column in ("forget after", "before", "retain before", "gap", "specific", "robustness", "compute"):
+    table.add_column("model", min_width=max(len(row["model"]) for row in rows))
+    for column in ("forget after", "before", "retain before", "gap", "specific", "robustness", "compute", "relearning"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
@@ -40,8 +46,21 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
             _number(row["specific_recovery"]),
             _number(row["relative_robustness"]),
             percent(row["relative_compute"]),
+            sparks[row["model"]],
         )
     return table
+
+
+def _sparks(results: dict[str, Any], attack: str, models: list[str]) -> dict[str, str]:
+    """The worst case by step, a bar per point: from 0 to 1 for shares, for losses within those of attacked models."""
+    curves = {model: [e.mean or 0.0 for _, e in r.envelope(results, attack, model)] for model in models}
+    values = [value for curve in curves.values() for value in curve[1:]]
+    low, high = (0.0, 1.0) if results["metrics"]["forget"]["unit"] == "fraction" else (min(values), max(values))
+
+    def bar(value: float) -> str:
+        return BARS[max(0, min(len(BARS) - 1, int(len(BARS) * (value - low) / ((high - low) or 1))))]
+
+    return {model: "".join(map(bar, curve)) for model, curve in curves.items()}
 
 
 def _gaps(results: dict[str, Any]) -> dict[str, float]:

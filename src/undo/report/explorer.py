@@ -1,5 +1,6 @@
 """Every relearning curve of an attack, for the page to switch between: by skill, method, student, variant and seed."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -17,15 +18,16 @@ def explorer(results: Results, attack: str) -> dict[str, Any]:
     curves = [curve for curve in results["curves"] if curve["attack"] == attack]
     steps = sorted({point["step"] for curve in curves for point in curve["points"]})
     seeds = sorted({curve["seed"] for curve in curves})
-    models = _models(results)
+    models, skills = _models(results), r.skills(results, attack)
+    methods = Counter(model["method"] for model in models if model["method"])  # with how many models each
     return {
         "choices": {
-            "skill": list(dict.fromkeys(curve["skill"] for curve in curves)),
-            "method": list(dict.fromkeys(model["method"] for model in models if model["method"])),
+            "skill": skills,
+            "method": sorted(methods, key=methods.__getitem__, reverse=True),
             "variant": [WORST, *map(r.variant_label, r.variants(results, attack))],
             "seed": [*([MEAN] if len(seeds) > 1 else []), *map(str, seeds)],
         },
-        "titles": {skill: figures.metric_title(results, skill) for skill in ("forget", "neutral")},
+        "titles": {skill: figures.metric_title(results, skill) for skill in skills},
         "models": models,
         "steps": steps,
         "lines": _lines(results, attack, steps),
@@ -50,7 +52,7 @@ def _models(results: Results) -> list[dict[str, Any]]:
 def _lines(results: Results, attack: str, steps: list[int]) -> dict[str, dict[str, list[float | None]]]:
     """Under `skill|variant|seed` a line per model, None where nothing was asked."""
     lines: dict[str, dict[str, list[float | None]]] = {}
-    for skill in dict.fromkeys(c["skill"] for c in results["curves"] if c["attack"] == attack):
+    for skill in r.skills(results, attack):
         for variant, value in _values(results, attack, skill).items():
             for model in r.by_id(results):
                 by_seed = r.curves_of(results, attack, model, skill)

@@ -11,6 +11,7 @@ from undo.report import rows as r
 Results = r.Results
 
 # Okabe and Ito's palette, safe for colour-blind readers; grey instead of black, to be seen on a dark page too
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#BB6E9C", "#E69F00", "#56B4E9")
 COLOURS = {"base": "#8A8A8A", "oracle": "#009E73", "teacher": "#D55E00"}
 STUDENT_COLOURS = {"fresh": "#0072B2", "base_init": "#56B4E9", "teacher": "#E69F00", "noised": "#BB6E9C"}
 WEAK_NOISE, STRONG_NOISE = (223, 160, 194), (140, 58, 112)  # alpha 0 and 1: the palette's purple, lighter and darker
@@ -35,7 +36,7 @@ def robustness_over_compute(results: Results, attack: str) -> go.Figure | None:
         return None
     methods = _methods(results)
     traces = [_robust_point(results, firsts[score["model"]], score, methods) for score in shown]
-    figure = _figure(
+    figure = new_figure(
         [*_alpha_paths(results, scores), *traces, *_legend(results)],
         "relative compute: FLOPs of suppress + distil / FLOPs of pretraining the oracle",
         "relative robustness",
@@ -62,8 +63,8 @@ def _robust_point(results: Results, row: r.Row, score: r.Row, methods: dict[str,
     return go.Scatter(
         x=[compute.mean],
         y=[robust.mean],
-        error_x=_error([compute], colour(row)),
-        error_y=_error([robust], colour(row)),
+        error_x=error([compute], colour(row)),
+        error_y=error([robust], colour(row)),
         mode="markers" if alpha is None else "markers+text",
         text=[None if alpha is None else f"{alpha:g}"],
         textposition=TEXT_SIDES[list(methods).index(row["method"]) % len(TEXT_SIDES)] if row["method"] else None,
@@ -134,7 +135,7 @@ def _distances(results: Results, students: list[r.Row]) -> go.Figure:
                 line={"color": colour(row), "width": 2.2},
             )
         )
-    figure = _figure(traces, "distillation step", "KL(oracle || student) on the stream (nats per token)")
+    figure = new_figure(traces, "distillation step", "KL(oracle || student) on the stream (nats per token)")
     return figure.update_layout(height=430).update_yaxes(type="log", dtick="D2")
 
 
@@ -147,7 +148,7 @@ def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
         return {}
     methods = _methods(results)
     traces = [_signal_point(results, row, score, methods) for row, score in known]
-    figure = _figure(traces, "signal left in the teacher on forget text (nats per token)", _recovery_title(results))
+    figure = new_figure(traces, "signal left in the teacher on forget text (nats per token)", _recovery_title(results))
     return {"Signal left in the teacher": _by_unit(figure.update_layout(height=430), results, "y", "forget")}
 
 
@@ -165,7 +166,9 @@ def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
             ("fresh student", STUDENT_COLOURS["fresh"], {name: f"fresh-{name}" for name in ids}),
         )
     ]
-    figure = _figure(traces, "labelled rows (% of all)", f"recovery ({escape(r.describe_metric(results, 'forget'))})")
+    figure = new_figure(
+        traces, "labelled rows (% of all)", f"recovery ({escape(r.describe_metric(results, 'forget'))})"
+    )
     figure.update_layout(height=430).update_xaxes(type="log")
     return {"Label budget": _by_unit(figure, results, "y", "forget")}
 
@@ -176,7 +179,7 @@ def _label_line(results: Results, scores: dict[str, r.Row], share_of: dict[str, 
     return go.Scatter(
         x=list(share_of.values()),
         y=[e.mean for e in found],
-        error_y=_error(found, _faint(shade, 0.6)),
+        error_y=error(found, _faint(shade, 0.6)),
         name=name,
         mode="lines+markers",
         line={"color": shade, "width": 2.2},
@@ -200,8 +203,8 @@ def _signal_point(results: Results, row: r.Row, score: r.Row, methods: dict[str,
     return go.Scatter(
         x=[signal.mean],
         y=[recovery.mean],
-        error_x=_error([signal], _faint(colour(row), 0.6)),
-        error_y=_error([recovery], _faint(colour(row), 0.6)),
+        error_x=error([signal], _faint(colour(row), 0.6)),
+        error_y=error([recovery], _faint(colour(row), 0.6)),
         mode="markers+text",
         text=[escape(row["id"])],
         textposition="top center",
@@ -228,7 +231,7 @@ def _ends(results: Results, *roles: str) -> list[r.Row]:
 
 def _relearning(results: Results, attack: str, models: list[r.Row]) -> go.Figure:
     traces = [trace for i, row in enumerate(models) for trace in _curve(results, attack, row, SYMBOLS[i % 6])]
-    figure = _figure(traces, _step_title(results, attack), metric_title(results, "forget"))
+    figure = new_figure(traces, _step_title(results, attack), metric_title(results, "forget"))
     return _by_unit(figure.update_layout(height=430), results, "y", "forget")
 
 
@@ -279,7 +282,7 @@ def _pareto(results: Results, rows: list[r.Row], pairs: list[tuple[r.Estimate, r
     methods = _methods(results)
     points = [_pareto_point(results, row, *pair, methods) for row, pair in zip(rows, pairs, strict=True)]
     titles = (metric_title(results, metric) for metric in ("forget", "retain"))
-    figure = _figure(points, *titles).update_layout(height=400)
+    figure = new_figure(points, *titles).update_layout(height=400)
     return _by_unit(_by_unit(figure, results, "x", "forget"), results, "y", "retain")
 
 
@@ -290,8 +293,8 @@ def _pareto_point(
     return go.Scatter(
         x=[forget.mean],
         y=[retain.mean],
-        error_x=_error([forget], _faint(colour(row), 0.6)),
-        error_y=_error([retain], _faint(colour(row), 0.6)),
+        error_x=error([forget], _faint(colour(row), 0.6)),
+        error_y=error([retain], _faint(colour(row), 0.6)),
         mode="markers",
         marker=_marker(row, methods),
         showlegend=False,
@@ -301,7 +304,7 @@ def _pareto_point(
 
 def relearning_axes(results: Results, attack: str, skill: str = "forget") -> go.Figure:
     """A relearning figure without its lines, for a page that draws them itself."""
-    figure = _figure([], _step_title(results, attack), metric_title(results, skill)).update_layout(height=460)
+    figure = new_figure([], _step_title(results, attack), metric_title(results, skill)).update_layout(height=460)
     return _by_unit(figure, results, "y", skill)
 
 
@@ -315,6 +318,7 @@ def cost_bars(results: Results) -> go.Figure | None:
     if not oracle or not made:
         return None
     parts = {id: _cost_parts(results, rows) for id, rows in made.items()}
+    costs = {name: shade for name, shade in COSTS.items() if any(part[name] for part in parts.values())}
     traces = [
         go.Bar(
             x=[parts[id][name] / oracle for id in parts],
@@ -324,10 +328,12 @@ def cost_bars(results: Results) -> go.Figure | None:
             marker={"color": shade},
             hovertemplate=f"<b>%{{y}}</b> {name}: %{{x:.1%}}<extra></extra>",
         )
-        for name, shade in COSTS.items()
+        for name, shade in costs.items()
     ]
-    figure = _figure(traces, "training FLOPs (% of the oracle's pretraining)", "")
-    figure.update_layout(height=150 + 24 * len(parts), barmode="stack").update_xaxes(tickformat=".0%")
+    figure = new_figure(traces, "training FLOPs (% of the oracle's pretraining)", "")
+    figure.update_layout(height=150 + 24 * len(parts), barmode="stack", legend_traceorder="normal").update_xaxes(
+        tickformat=".0%"
+    )
     figure.add_vline(1, line={"dash": "dot", "width": 1.5, "color": COLOURS["oracle"]})
     return figure.update_yaxes(autorange="reversed", type="category")
 
@@ -357,7 +363,7 @@ def specific_recovery(results: Results, attack: str) -> go.Figure | None:
     bars = go.Scatter(
         x=[e.mean for e in found],
         y=[escape(row["id"]) for row in rows],
-        error_x=_error(found, COLOURS["base"]),
+        error_x=error(found, COLOURS["base"]),
         mode="markers",
         marker={"size": 11, "color": [colour(row) for row in rows]},
         showlegend=False,
@@ -365,7 +371,7 @@ def specific_recovery(results: Results, attack: str) -> go.Figure | None:
         hovertemplate="<b>%{y}</b> %{customdata}<extra></extra>",
     )
     title = f"specific recovery: forget - neutral ({results['metrics']['forget']['n_items']:,} forget items)"
-    figure = _figure([bars], title, "").update_layout(height=110 + 27 * len(rows))
+    figure = new_figure([bars], title, "").update_layout(height=110 + 27 * len(rows))
     figure.add_vline(0, line={"dash": "dot", "width": 1.5, "color": COLOURS["base"]}, layer="below")
     figure.update_yaxes(autorange="reversed", type="category")
     return figure.update_xaxes(tickformat=".0%" if form is r.percent else None, range=_signed_range(found))
@@ -437,7 +443,7 @@ def _legend(results: Results) -> list[go.Scatter]:
     ]  # fmt: skip
 
 
-def _error(found: list[r.Estimate], colour: str) -> dict[str, Any]:
+def error(found: list[r.Estimate], colour: str) -> dict[str, Any]:
     """Half-widths of the intervals; none for a single seed. Student-t intervals are symmetric."""
     halves = [None if e.high is None or e.mean is None else e.high - e.mean for e in found]
     return {"type": "data", "array": halves, "color": colour, "thickness": 1.3, "width": 4}
@@ -473,7 +479,8 @@ def _by_unit(figure: go.Figure, results: Results, axis: str, metric: str) -> go.
     return update(tickformat=".2f")
 
 
-def _figure(traces: list, x_title: str, y_title: str) -> go.Figure:
+def new_figure(traces: list, x_title: str, y_title: str) -> go.Figure:
+    """A figure in the style of them all."""
     axis = {"automargin": True, "zeroline": False, "tickangle": 0}
     layout = {
         "template": {},  # the page has its own, light and dark; plotly's would be copied into every figure

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +13,7 @@ from undo.report import evidence, figures, pipeline, tables, words
 from undo.report import rows as r
 from undo.report.explorer import explorer
 from undo.study.artifacts import write_atomically
+from undo.study.results import load_results, results_file
 
 Results = r.Results
 ENDS = ("low", "high")
@@ -27,9 +27,9 @@ CITATION = """@misc{lee2025distillation,
 
 
 def write_report(study_folder: Path) -> Path:
-    """Reads `report/results.json` of a study and writes `report/index.html` beside it."""
-    target = study_folder / "report" / "index.html"
-    write_atomically(target, render(_results(study_folder)))
+    """Reads the results of a study and writes `index.html` beside them."""
+    target = results_file(study_folder).with_name("index.html")
+    write_atomically(target, render(load_results(study_folder)))
     return target
 
 
@@ -37,14 +37,14 @@ def save_picture(study_folder: Path, target: Path) -> Path:
     """Writes the headline of a study as one SVG file, for a README. Raises UserError where it has nothing to show."""
     from undo.report.picture import draw
 
-    write_atomically(target, draw(_results(study_folder)))
+    write_atomically(target, draw(load_results(study_folder)))
     return target
 
 
 def save_scores(study_folder: Path, target: Path) -> Path:
     """Writes the rows of `scores` as CSV, intervals as two columns."""
     text = io.StringIO()
-    rows = [_flat(score) for score in _results(study_folder)["scores"]]
+    rows = [_flat(score) for score in load_results(study_folder)["scores"]]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
@@ -65,8 +65,8 @@ def render(results: Results) -> str:
     """The page's HTML."""
     sections = [_attack_section(results, attack, i) for i, attack in enumerate(r.attacks(results))]
     headline, costs = _headline(results), _costs(results)
-    drawn = [shown for section in sections for shown in section["figures"]]
-    drawn += [shown for shown in (headline, costs) if shown]
+    drawn = [each for section in sections for each in section["figures"]]
+    drawn += [each for each in (headline, costs) if each]
     return template("page.html").render(
         results=results,
         answer=words.answer(results),
@@ -85,16 +85,12 @@ def render(results: Results) -> str:
         ledger=tables.ledger_table(results),
         stages=tables.stages_table(results),
         recipe=yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),
-        plots={shown["id"]: shown["plot"] for shown in drawn},
+        plots={each["id"]: each["plot"] for each in drawn},
         citation=CITATION,
-        plotly=_plotly(),
+        plotly=plotly(),
         css=asset("page.css"),
         js=asset("page.js"),
     )
-
-
-def _results(study_folder: Path) -> Results:
-    return json.loads((study_folder / "report" / "results.json").read_text(encoding="utf-8"))
 
 
 def _headline(results: Results) -> dict[str, Any] | None:
@@ -104,12 +100,12 @@ def _headline(results: Results) -> dict[str, Any] | None:
     attack = r.attacks(results)[0]
     title = f"Robustness over compute, after {r.budgets(results, attack)[-1]:,} steps of {attack}"
     figure.update_layout(showlegend=False, height=430)  # the page has one legend for all figures of all models
-    return _shown("headline", "headline", title, figure)
+    return shown("headline", "headline", title, figure)
 
 
 def _costs(results: Results) -> dict[str, Any] | None:
     figure = figures.cost_bars(results)
-    return None if figure is None else _shown("costs", "costs", "What each model cost", figure)
+    return None if figure is None else shown("costs", "costs", "What each model cost", figure)
 
 
 def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
@@ -131,7 +127,7 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
         "attack": attack,
         "index": i,
         "figures": [
-            _shown(f"{kind}-{i}-{j}", kind, title, plot)
+            shown(f"{kind}-{i}-{j}", kind, title, plot)
             for kind, plots in panels.items()
             for j, (title, plot) in enumerate(plots.items())
         ],
@@ -141,7 +137,7 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
     }
 
 
-def _shown(id: str, kind: str, title: str, figure: Any) -> dict[str, Any]:
+def shown(id: str, kind: str, title: str, figure: Any) -> dict[str, Any]:
     """A figure with its heading and alternative text. The page sets the y title, which plotly would cut or turn."""
     y_title = figure.layout.yaxis.title.text
     alt = f"{title}: {y_title or 'model'} over {figure.layout.xaxis.title.text}. The numbers are in the tables."
@@ -165,7 +161,7 @@ def template(name: str) -> Any:
 
 
 @cache
-def _plotly() -> Any:
+def plotly() -> Any:
     """plotly.js as it was installed."""
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs

@@ -101,6 +101,11 @@ def attacks(results: Results) -> list[str]:
     return list(dict.fromkeys(curve["attack"] for curve in results["curves"]))
 
 
+def skills(results: Results, attack: str) -> list[str]:
+    """What the attack trained: the forget skill, and the neutral one where it is the control."""
+    return list(dict.fromkeys(c.get("skill", "forget") for c in results["curves"] if c["attack"] == attack))
+
+
 def curves_of(results: Results, attack: str, model: str, skill: str = "forget") -> dict[int, list[Row]]:
     """Curves of a model, one per variant, by seed."""
     seeds: dict[int, list[Row]] = {}

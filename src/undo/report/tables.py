@@ -198,16 +198,20 @@ def evidence_table(rows: list[Evidence]) -> Table | None:
     """What these results say about the claims; None where they say nothing."""
     texts = {claim.id: claim for claim in CLAIMS}
     columns = [("compared", ""), ("seeds", "n"), ("effect", "95\u00a0% interval"), ("verdict", "")]
-    lines = [Line(f"{row.claim}. {texts[row.claim].text}", _evidence_cells(row, texts[row.claim])) for row in rows]
+    lines = [Line(_claim(texts[row.claim]), _evidence_cells(row)) for row in rows]
     return Table("Each claim by what this study found", "claim", columns, lines) if lines else None
 
 
-def _evidence_cells(row: Evidence, claim: Claim) -> list[Cell]:
+def _claim(claim: Claim) -> str:
+    return f"{claim.id}. {claim.text} (effect: {claim.unit})"
+
+
+def _evidence_cells(row: Evidence) -> list[Cell]:
     effect = r.Estimate(row.effect, row.ci_low, row.ci_high, row.n_seeds)
     return [
         Cell(row.experiment),
         Cell(str(row.n_seeds), row.n_seeds),
-        Cell(f"{row.effect:.2f}", row.effect, f"{effect.interval(lambda value: f'{value:.2f}')} {claim.unit}"),
+        Cell(f"{row.effect:.2f}", row.effect, effect.interval(lambda value: f"{value:.2f}")),
         Cell(row.verdict),
     ]
 
@@ -247,6 +251,8 @@ def stages_table(results: Results) -> Table:
 
 def _cost_cells(ledgers: list[dict[str, Any]]) -> list[Cell]:
     totals = [sum(ledger.get(name, 0) for ledger in ledgers) for name in ("flops", "eval_flops", "tokens")]
-    spent = sum(ledger["stage_cpu_s"] for ledger in ledgers)
+    spent = sum(
+        ledger.get("stage_cpu_s", ledger.get("stage_wall_s", 0.0)) for ledger in ledgers
+    )  # older records: wall time
     counts = [Cell(r.large(total), total) for total in totals]
     return [Cell(str(len(ledgers)), len(ledgers)), *counts, Cell(r.seconds(spent), round(spent, 3))]

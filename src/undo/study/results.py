@@ -23,7 +23,7 @@ def results_schema() -> dict[str, Any]:
 
 def load_results(study: Path) -> dict[str, Any]:
     """The results in a study's folder. Raises UserError where there are none, with what to do about it."""
-    path, recipe = study / "report" / "results.json", study / "recipe.yaml"
+    path, recipe = results_file(study), study / "recipe.yaml"
     if not path.is_file() and recipe.is_file():
         raise UserError(f"{study} is not finished; go on with: {resume(study)}")
     try:
@@ -35,6 +35,12 @@ def load_results(study: Path) -> dict[str, Any]:
     if missing := sorted(set(results_schema()["required"]).difference(results if isinstance(results, dict) else ())):
         raise UserError(f"{path} lacks {', '.join(missing)}; write it again with 'undo run'")
     return results
+
+
+def results_file(study: Path) -> Path:
+    """Where a study's results lie; in a record of them it is the folder itself."""
+    kept = study / "results.json"
+    return kept if kept.is_file() else study / "report" / "results.json"
 
 
 def resume(study: Path) -> str:

@@ -113,8 +113,9 @@ class _Table:
 
     def _compute(self, model: str, seed: int) -> float | None:
         oracle = self.models.get(("oracle", seed))
-        known = oracle and oracle["flops"]  # what a given oracle cost is not known
-        return self.models[model, seed]["flops"] / oracle["flops"] if known else None
+        if not oracle or not oracle["flops"]:  # what a given oracle cost is not known
+            return None
+        return self.models[model, seed]["flops"] / oracle["flops"]
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

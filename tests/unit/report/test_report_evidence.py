@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from report_synthetic import as_losses, make_results, with_oracle_students
 from typer.testing import CliRunner
 
+from tests.report_synthetic import as_losses, make_results, with_oracle_students
 from undo.cli.main import app
 from undo.report.evidence import as_json, as_markdown, gather
 from undo.report.page import render

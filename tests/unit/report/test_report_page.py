@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import pytest
-from report_synthetic import make_results
 
+from tests.report_synthetic import make_results
 from undo.report.page import render, save_picture, write_report
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -37,6 +37,9 @@ def make_results(seeds: tuple[int, ...] = (1, 2), methods: tuple[str, ...] = ("m
         "models": models,
         "curves": curves,
         "scores": score_rows(models, curves, metrics["forget"]),
+        "answers": [
+            answer for model in models if model["seed"] == seeds[0] for answer in _answers(model["id"], seeds[0])
+        ],
         "stages": [stage for model in models for stage in _stages(model)] + [_attack_stage(curve) for curve in curves],
         "totals": {"study_s": 640.0, "base_pretraining_s": 80.0, "study_over_base": 8.0},
         "failures": [],
@@ -96,6 +99,14 @@ def _curve(model: dict[str, Any], skill: str, rate: float) -> dict[str, Any]:
     artifact = f"artifacts/attack-{model['id']}-{skill}-{rate}-{model['seed']}"
     key = {"model": model["id"], "attack": "relearn", "skill": skill, "seed": model["seed"], "artifact": artifact}
     return {**key, "variant": {"learning_rate": rate}, "points": points}
+
+
+def _answers(model: str, seed: int) -> list[dict[str, Any]]:
+    asked = {"model": model, "seed": seed, "domain": "forget", "given": "6*7=", "expected": "42"}
+    after = [
+        {**asked, "attack": "relearn", "variant": {"learning_rate": rate}, "said": f"after {rate:g}"} for rate in RATES
+    ]
+    return [{**asked, "attack": None, "variant": None, "said": "42" if model == "base" else "17"}, *after]
 
 
 def _stages(model: dict[str, Any]) -> list[dict[str, Any]]:

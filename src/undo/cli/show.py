@@ -1,0 +1,17 @@
+"""`undo show`: a study's answer in the terminal."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(study: Annotated[Path, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a.")]) -> None:
+    """Print a study's answer, its scores and its relearning curves."""
+    from undo.cli.summary import print_summary
+    from undo.report.words import answer
+    from undo.study.results import load_results
+
+    results = load_results(study)
+    print(f"{results['study']}: {results['recipe']['summary']}\n\n{answer(results)}\n")
+    print_summary(results)

@@ -1,0 +1,138 @@
+"""Studies side by side: their scores under the attack that they share, and where their recipes differ."""
+
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from undo.report import figures
+from undo.report import rows as r
+from undo.report.tables import Cell, Line, Table, cell
+from undo.spec.errors import UserError
+from undo.study.artifacts import write_atomically
+
+Results = r.Results
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is shown: the models of all studies at the largest budget that all of them have."""
+
+    title: str
+    studies: list[Results]
+    attack: str
+    budget: int
+    scores: Table
+    differences: Table
+
+
+def compare(studies: list[Results]) -> Comparison:
+    """Raises UserError where the studies have no attack, or no budget of it, in common."""
+    names = [study["study"] for study in studies]
+    attack = next((a for a in r.attacks(studies[0]) if all(a in r.attacks(study) for study in studies)), None)
+    if attack is None:
+        raise UserError(f"{', '.join(names)} have no attack in common, so there is nothing to compare")
+    shared = set.intersection(*(set(r.budgets(study, attack)) for study in studies))
+    if not shared:
+        raise UserError(f"{', '.join(names)} have no budget of {attack} in common, so there is nothing to compare")
+    budget = max(shared)
+    scores, differences = _scores(studies, attack, budget), _differences(studies)
+    return Comparison(" and ".join(names), studies, attack, budget, scores, differences)
+
+
+def _scores(studies: list[Results], attack: str, budget: int) -> Table:
+    scored = [r.scores_at(study, attack, budget) for study in studies]
+    columns = [
+        (f"{study['study']}: {what}", unit)
+        for study in studies
+        for what, unit in (
+            ("recovery", r.describe_metric(study, "forget")),
+            ("relative robustness", ""),
+            ("relative compute", ""),
+        )
+    ]
+    models = dict.fromkeys(id for scores in scored for id in scores)
+    lines = [
+        Line(id, [one for study, of in zip(studies, scored, strict=True) for one in _cells(study, of.get(id))])
+        for id in models
+    ]
+    return Table(
+        f"After {budget:,} steps of {attack}: worst case, mean ± half the 95 % interval", "model", columns, lines
+    )
+
+
+def _cells(study: Results, score: r.Row | None) -> list[Cell]:
+    if score is None:
+        return [Cell("–")] * 3
+    return [
+        cell(r.scored(score, "recovery"), r.form_of(study, "forget")),
+        cell(r.scored(score, "relative_robustness"), r.plain),
+        cell(r.scored(score, "relative_compute"), r.percent),
+    ]
+
+
+def _differences(studies: list[Results]) -> Table:
+    """Every setting in which the recipes differ."""
+    flat = [_flat(study["recipe"]) for study in studies]
+    settings = [
+        key for key in dict.fromkeys(key for of in flat for key in of) if len({str(of.get(key)) for of in flat}) > 1
+    ]
+    lines = [Line(key, [Cell(str(of.get(key, "–"))) for of in flat]) for key in settings]
+    return Table("Where the recipes differ", "setting", [(study["study"], "") for study in studies], lines)
+
+
+def _flat(settings: Any, path: str = "") -> dict[str, Any]:
+    """`{"distil.stop.max_gap": 0.05}`; lists by their places."""
+    if isinstance(settings, dict | list) and settings:
+        pairs = settings.items() if isinstance(settings, dict) else enumerate(settings)
+        found = [_flat(value, f"{path}.{key}" if path else str(key)) for key, value in pairs]
+        return {key: value for each in found for key, value in each.items()}
+    return {path: settings}
+
+
+def comparison_figure(comparison: Comparison) -> go.Figure | None:
+    """F4 with a colour per study; None where relative robustness is defined nowhere."""
+    traces = []
+    for study, shade in zip(comparison.studies, figures.PALETTE * len(comparison.studies), strict=False):
+        scores = r.scores_at(study, comparison.attack, comparison.budget).values()
+        placed = [s for s in scores if s["relative_robustness"] is not None and s["relative_compute"] is not None]
+        robust, compute = ([r.scored(s, f"relative_{what}") for s in placed] for what in ("robustness", "compute"))
+        if placed:
+            traces.append(_points(study, placed, compute, robust, shade))
+    titles = "relative compute: FLOPs of suppress + distil / FLOPs of pretraining the oracle", "relative robustness"
+    if not traces:
+        return None
+    return figures.new_figure(traces, *titles).update_xaxes(tickformat=".0%", rangemode="tozero")
+
+
+def _points(study: Results, scores: list[r.Row], compute: list, robust: list, shade: str) -> go.Scatter:
+    return go.Scatter(
+        x=[e.mean for e in compute],
+        y=[e.mean for e in robust],
+        error_x=figures.error(compute, shade),
+        error_y=figures.error(robust, shade),
+        mode="markers",
+        name=escape(study["study"]),
+        marker={"size": 10, "color": shade},
+        text=[escape(score["model"]) for score in scores],
+        hovertemplate="<b>%{text}</b>: robustness %{y:.3f} at %{x:.0%}<extra></extra>",
+    )
+
+
+def write_comparison(comparison: Comparison, target: Path) -> None:
+    """Writes the comparison as one self-contained page."""
+    from undo.report.page import asset, plotly, shown, template
+
+    figure = comparison_figure(comparison)
+    drawn = [] if figure is None else [shown("headline", "headline", "Robustness over compute", figure)]
+    page = template("compare.html").render(
+        comparison=comparison,
+        figures=drawn,
+        plots={each["id"]: each["plot"] for each in drawn},
+        plotly=plotly(),
+        css=asset("page.css"),
+        js=asset("page.js"),
+    )
+    write_atomically(target, page)
