@@ -15,7 +15,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def print_summary(results: dict[str, Any]) -> None:
     """Per attack a table at its largest budget: what came back and how, what was kept, robustness, compute. Caveats."""
-    console = Console(width=None if Console().is_terminal else 130)
+    console = Console(width=None if Console().is_terminal else 150)
     for attack in dict.fromkeys(row["attack"] for row in results["scores"]):
         rows = [row for row in results["scores"] if row["attack"] == attack]
         budget = max(row["budget"] for row in rows)
