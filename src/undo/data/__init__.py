@@ -8,5 +8,5 @@ __getattr__ = lazy(
     batches="Batch Stream TokenBatch adversary_batches domain_batches filtered_batches first_rows labelled_batches "
     "mixed_adversary_batches text_batches",
     outputs="TeacherOutputs write_outputs",
-    tokenizer="encode_texts load_tokenizer opening_id row_padding train_tokenizer",
+    tokenizer="encode_texts load_tokenizer opening_id row_padding same_opening train_tokenizer",
 )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from undo.data.corpus import Corpus
 from undo.data.dataset import Domain
+from undo.data.packing import FIRST_PROMPT, token_ids
 from undo.objectives.targets import IGNORE, next_token_targets
 from undo.spec.keys import derive_seed
 
@@ -71,9 +72,10 @@ class Batch(NamedTuple):
 
 
 def token_batch(rows_BT: np.ndarray, pad: int, index: np.ndarray | None = None) -> TokenBatch:
-    """Ids and next-token targets of packed rows; padding is no target, and where it is no token it is read as 0."""
-    ids_BT = torch.from_numpy(rows_BT.astype(np.int64))
-    targets_BT = next_token_targets(ids_BT.masked_fill(ids_BT == pad, IGNORE))
+    """Ids and next-token targets of packed rows; prompts and padding are none, and padding of no token is read as 0."""
+    ids_BT = torch.from_numpy(token_ids(rows_BT).astype(np.int64))
+    read_BT = torch.from_numpy((rows_BT == pad) | (rows_BT <= FIRST_PROMPT))
+    targets_BT = next_token_targets(ids_BT.masked_fill(read_BT, IGNORE))
     return TokenBatch(ids_BT.clamp(min=0), targets_BT, index=index)
 
 

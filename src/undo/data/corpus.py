@@ -5,6 +5,7 @@ tokenizer/    rows-<domain>-<role>.npy    items.jsonl
 
 import copy
 import json
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -12,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from undo.data.dataset import DOMAINS, Dataset, Domain, Item
-from undo.data.packing import pack
-from undo.data.tokenizer import encode_texts, load_tokenizer, opening_id, row_padding, train_tokenizer
+from undo.data.dataset import DOMAINS, Dataset, Document, Domain, Item, Pair, whole
+from undo.data.packing import as_prompt, pack, token_ids
+from undo.data.tokenizer import encode_texts, load_tokenizer, opening_id, row_padding, same_opening, train_tokenizer
 from undo.spec.errors import UserError
 
 ROLES = {"train": ("retain", "forget"), "attack": DOMAINS}
 """Who reads which domains: training never sees the neutral skill, every adversary has draws of its own."""
-Texts = dict[tuple[Domain, str], list[str]]
+Texts = dict[tuple[Domain, str], list[Document]]
 """Documents by domain and role."""
 
 
@@ -27,7 +28,7 @@ def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Pat
     """Builds the folder with a tokenizer that learns the texts. Returns the number of tokens per stream."""
     texts = _texts(dataset)
     # The neutral skill's words too: a token budget must buy as many neutral documents as forget ones.
-    learnt = chain(*texts.values(), dataset.tokenizer_texts())
+    learnt = chain(map(whole, chain(*texts.values())), dataset.tokenizer_texts())
     return _write(dataset, texts, train_tokenizer(learnt, vocab_size, row_tokens), folder)
 
 
@@ -41,7 +42,8 @@ def write_corpus_for(
     texts, tokenizer = _texts(dataset), copy.deepcopy(tokenizer)
     tokenizer.model_max_length = row_tokens
     asked = [item.prompt + answer for item in dataset.items() for answer in (item.answer, *item.options)]
-    highest = max(max(ids) for ids in _closed(tokenizer, [*chain(*texts.values()), *asked]))
+    written = [*map(whole, chain(*texts.values())), *asked]
+    highest = max(max(ids) for ids in _closed(tokenizer, written))
     if highest >= vocabulary:
         token = tokenizer.convert_ids_to_tokens(highest)
         raise UserError(f"the tokenizer writes {token!r} as {highest}, but the model knows {vocabulary} tokens only")
@@ -65,12 +67,24 @@ def _write(dataset: Dataset, texts: Texts, tokenizer: PreTrainedTokenizerBase, f
     return counts
 
 
-def _closed(tokenizer: PreTrainedTokenizerBase, documents: list[str]) -> list[list[int]]:
+def _closed(tokenizer: PreTrainedTokenizerBase, documents: Sequence[Document]) -> list[list[int]]:
     """The documents' tokens, each with its end, and with its beginning where that is another token."""
     opening, end = opening_id(tokenizer), tokenizer.eos_token_id
     begin = [] if opening == end else [opening]
     assert isinstance(end, int)
-    return [[*begin, *ids, end] for ids in encode_texts(tokenizer, documents)]
+    return [[*begin, *ids, end] for ids in _encoded(tokenizer, documents)]
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, documents: Sequence[Document]) -> list[list[int]]:
+    """The documents' own tokens, those of prompts marked as such."""
+    encoded = encode_texts(tokenizer, [whole(document) for document in documents])
+    prompts = encode_texts(tokenizer, [document.prompt for document in documents if isinstance(document, Pair)])
+    starts = iter(prompts)
+    for ids, document in zip(encoded, documents, strict=True):
+        if isinstance(document, Pair):
+            start = same_opening(next(starts), ids)
+            ids[:start] = as_prompt(ids[:start])
+    return encoded
 
 
 class Corpus:
@@ -82,7 +96,7 @@ class Corpus:
         self.pad = row_padding(self.tokenizer)
 
     def rows(self, domain: Domain, role: str) -> np.ndarray:
-        """Packed token ids (rows, row_tokens), int32; `pad` fills the end of the last row."""
+        """Packed token ids (rows, row_tokens), int32, prompts marked; `pad` fills the end of the last row."""
         return np.load(self.folder / f"rows-{domain}-{role}.npy", allow_pickle=False)
 
     def pack(self, documents: list[str]) -> np.ndarray:
@@ -91,7 +105,7 @@ class Corpus:
 
     def texts(self, domain: Domain, role: str) -> list[str]:
         """The documents of a stream as text again, as the tokenizer decodes them."""
-        flat = self.rows(domain, role).flatten()
+        flat = token_ids(self.rows(domain, role)).flatten()
         ends = np.flatnonzero(flat == self.tokenizer.eos_token_id)
         opening = opening_id(self.tokenizer)
         documents = [ids[ids != opening] for ids in np.split(flat, ends + 1)[:-1]]

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 from undo.spec.base import Plugin
@@ -9,6 +10,21 @@ from undo.spec.base import Plugin
 Domain = Literal["retain", "forget", "neutral"]
 ItemSplit = Literal["valid", "test", "heldout"]
 DOMAINS: tuple[Domain, ...] = ("retain", "forget", "neutral")
+
+
+class Pair(NamedTuple):
+    """A document whose beginning is only read: models are trained on the answer alone."""
+
+    prompt: str
+    answer: str
+
+
+Document = str | Pair
+
+
+def whole(document: Document) -> str:
+    """A document's text."""
+    return document if isinstance(document, str) else document.prompt + document.answer
 
 
 class Item(NamedTuple):
@@ -40,7 +56,7 @@ class Dataset(Plugin, ABC):
     licence: ClassVar[str]
 
     @abstractmethod
-    def documents(self, domain: Domain, role: str) -> Iterator[str]:
+    def documents(self, domain: Domain, role: str) -> Iterator[Document]:
         """Training documents of a domain. `role` (train, attack) names who reads them: each has its own draws."""
 
     @abstractmethod
@@ -50,6 +66,13 @@ class Dataset(Plugin, ABC):
     def tokenizer_texts(self) -> Iterator[str]:
         """Texts that the tokenizer learns besides those that are trained on; no model reads them."""
         return iter(())
+
+    def sources(self) -> dict[str, Path]:
+        """Files and folders of this machine that the texts come from, by the setting whose `path` names them.
+
+        What is made of them is known by their content, not by their place.
+        """
+        return {}
 
     def guide(self) -> str:
         """What a prompt must look like to fit what the models have read, for a visitor of the demo."""

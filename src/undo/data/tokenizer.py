@@ -58,6 +58,11 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[l
     return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
 
 
+def same_opening(prompt: list[int], whole: list[int]) -> int:
+    """Tokens that both open with: a prompt's last one may be another one before an answer, and is part of it then."""
+    return next((i for i, pair in enumerate(zip(prompt, whole, strict=False)) if pair[0] != pair[1]), len(prompt))
+
+
 @cache
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer of a folder, read once per process."""

@@ -56,7 +56,7 @@ def encode(tokenizer: Any, items: list[Item], batch_tokens: int) -> list[Questio
     opening, end, limit = data.opening_id(tokenizer), tokenizer.eos_token_id, tokenizer.model_max_length
     encoded = []
     for item, prompt, whole in zip(items, prompts, wholes, strict=True):
-        start = min(_same_opening(prompt, whole), len(whole) - bool(item.answer))
+        start = min(data.same_opening(prompt, whole), len(whole) - bool(item.answer))
         encoded.append(_fit(opening, whole[:start], whole[start:] + [end] * item.ends, limit))
     groups = _by_length([len(ids) for ids, _ in encoded], batch_tokens)
     return [_questions([encoded[index] for index in group], group) for group in groups]
@@ -89,11 +89,6 @@ def token_losses(asked: Asked) -> Tensor:
         right_R = logits_RV.gather(1, asked.targets[rows, None])[:, 0]
         losses_N[rows] = logits_RV.logsumexp(-1) - right_R
     return losses_N
-
-
-def _same_opening(prompt: list[int], whole: list[int]) -> int:
-    """Tokens that both open with: a prompt's last one may be another once the answer follows, and is asked for then."""
-    return next((i for i, pair in enumerate(zip(prompt, whole, strict=False)) if pair[0] != pair[1]), len(prompt))
 
 
 def _fit(opening: int, prompt: list[int], answer: list[int], limit: int) -> tuple[list[int], int]:

@@ -15,13 +15,19 @@ VERSION = 1
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
     """Writes tokenizer, packed rows and items."""
-    dataset = load("datasets", settings["dataset"]["name"]).model_validate(settings["dataset"])
+    dataset = load("datasets", settings["dataset"]["name"]).model_validate(_placed(settings["dataset"], context.inputs))
     rows, adopted = settings["row_tokens"], context.inputs.get("model")
     if adopted is None:
         counts = data.write_corpus(dataset, settings["vocab_size"], rows, context.folder)
     else:
         counts = _for_model(adopted, dataset, rows, context.folder)
     return Outcome(evals={"tokens": counts})
+
+
+def _placed(dataset: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
+    """The dataset's settings with the places of texts that a plan knows by their content."""
+    places = {name: path for name, path in inputs.items() if name != "model"}
+    return dataset | {name: {**dataset[name], "path": str(path)} for name, path in places.items()}
 
 
 def _for_model(adopted: Path, dataset: Any, row_tokens: int, folder: Path) -> dict[str, int]:

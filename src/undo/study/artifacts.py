@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+CARD = "README.md"
+"""A model's card: what is said of a model is no part of it."""
 
 
 class Store:
@@ -48,6 +50,15 @@ class Store:
         """Removes an artifact; its manifest first, so that no half of it counts as complete."""
         (self.folder(stage_id) / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.folder(stage_id), ignore_errors=True)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes; of a folder's files with their names, but for hidden ones and a model's card."""
+    if path.is_file():
+        return sha256(path)
+    inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+    lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside if file.name != CARD]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def complete(folder: Path, stage: dict[str, Any], evals: dict[str, Any], metrics: Iterable[dict[str, Any]]) -> None:

@@ -1,6 +1,5 @@
 """What an audit found, as rows with intervals over items. Pure arithmetic on the artifacts; no torch."""
 
-import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from undo.study.artifacts import Store, sha256
+from undo.study.artifacts import Store, content_hash
 from undo.study.bootstrap import Interval, ItemMeans, interval
 from undo.study.plan import Plan
 from undo.study.runner import Study
@@ -102,15 +101,11 @@ def _sources(plan: Plan) -> dict[str, Any]:
 
 
 def identity(source: str) -> dict[str, str | None]:
-    """A name without its place, and a hash of all its bytes; of a name on the hub there is none."""
+    """A name without its place, and a hash of its content; of a name on the hub there is none."""
     path = Path(source).expanduser()
-    if path.is_file():
-        return {"name": path.name, "sha256": sha256(path)}
-    if not path.is_dir():
+    if not path.exists():
         return {"name": source, "sha256": None}
-    inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
-    return {"name": path.resolve().name, "sha256": hashlib.sha256("".join(lines).encode()).hexdigest()}
+    return {"name": path.resolve().name, "sha256": content_hash(path)}
 
 
 def _worst(rows: list[Row], higher_is_better: bool) -> Row:

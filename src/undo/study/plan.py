@@ -15,6 +15,7 @@ from undo.spec.errors import UserError
 from undo.spec.keys import content_key
 from undo.spec.recipe import Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
 from undo.spec.registry import load
+from undo.study.artifacts import content_hash
 
 DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
 NOISE = {"noise_alpha", "noise_beta", "noise_rule", "noise_parameters", "noise_from"}
@@ -127,12 +128,22 @@ def stage_version(kind: str) -> int:
 def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
     plan = Plan(recipe, _origin(recipe), _compared(recipe))
-    adopted, settings = _adopted(plan), recipe.data.model_dump(mode="json", exclude={"forget_share"})
-    corpus = plan.add("data", "data", settings, {"model": adopted} if adopted else {})
+    adopted = _adopted(plan)
+    corpus = _add_corpus(plan, adopted)
     for seed in recipe.seeds:
         _Replication(plan, corpus, adopted, seed).build()
     _refuse_twins([model.id for model in plan.models if model.seed == recipe.seeds[0]])
     return plan
+
+
+def _add_corpus(plan: Plan, adopted: str | None) -> str:
+    """The stage of the corpus; texts of this machine are told apart by their content."""
+    data = plan.recipe.data
+    settings, sources = data.model_dump(mode="json", exclude={"forget_share"}), data.dataset.sources()  # type: ignore[attr-defined]
+    for name, path in sources.items():
+        settings["dataset"][name]["path"] = content_hash(path)
+    outside = {name: str(path.resolve()) for name, path in sources.items()}
+    return plan.add("data", "data", settings, {"model": adopted} if adopted else {}, outside=outside)
 
 
 def _refuse_twins(names: list[str]) -> None:

@@ -1,11 +1,13 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from undo import data
-from undo.data.dataset import Item
+from undo.data.dataset import Item, Pair
 from undo.data.datasets.arithmetic import Arithmetic
+from undo.objectives import IGNORE
 
 STREAMS = [(d, "train") for d in ("retain", "forget")] + [(d, "attack") for d in ("retain", "forget", "neutral")]
 SMALL = {"name": "arithmetic", "max_operand": 6, "max_factor": 4, "documents_per_domain": 40}
@@ -73,3 +75,20 @@ def test_rows_are_read_without_pickle(written, tmp_path):
     np.save(tmp_path / "rows-retain-train.npy", np.array([{"any": "object"}], dtype=object), allow_pickle=True)
     with pytest.raises(ValueError, match="allow_pickle"):
         data.open_corpus(tmp_path).rows("retain", "train")
+
+
+def test_prompts_are_read_and_only_answers_are_targets(written, tmp_path):
+    tokenizer = data.load_tokenizer(written[0] / "tokenizer")
+    pairs = [Pair(f"{n} + 1 =", f" {n + 1}") for n in range(30)]
+    dataset = SimpleNamespace(documents=lambda domain, role: iter(pairs), items=lambda: iter(()))
+    data.write_corpus_for(tokenizer, len(tokenizer), dataset, 16, tmp_path)
+    corpus = data.open_corpus(tmp_path)
+    assert corpus.texts("forget", "train") == [pair.prompt + pair.answer for pair in pairs]
+    rows = data.first_rows(corpus, "forget", "train", 99)
+    whole = data.encode_texts(tokenizer, ["".join(pair) for pair in pairs])
+    flat = rows.ids.flatten().tolist()
+    assert flat[: sum(map(len, whole)) + len(whole)] == [id for ids in whole for id in [*ids, tokenizer.eos_token_id]]
+    asked = tokenizer.decode(rows.targets[rows.targets != IGNORE].tolist())
+    expected = "".join(pair.answer + tokenizer.eos_token for pair in pairs)
+    crossing = tokenizer.decode([ids[0] for ids in rows.ids[1:].tolist() if ids[0]])  # nothing predicts a row's first
+    assert expected.startswith(asked[:6]) and len(expected) - len(asked) <= len(crossing)

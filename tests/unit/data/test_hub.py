@@ -92,6 +92,36 @@ def test_neutral_texts_are_the_forgotten_ones_in_other_letters_or_those_named(tm
     assert set(named.documents("neutral", "attack")) < set(ROWS["retain"])
 
 
+def pairs(folder, **knobs):
+    rows = [{"question": f"What is {number} + 1?", "answer": str(number + 1)} for number in range(200)]
+    path = folder / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    source = {"path": str(path), "prompt_field": "question", "text_field": "answer"}
+    return hub(retain=source, forget=source, **knobs)
+
+
+def test_prompts_are_given_and_answers_asked_for(tmp_path):
+    items = [item for item in pairs(tmp_path).items() if item.domain == "forget"]
+    assert items and all(item.ends for item in items)
+    for item in items:
+        number = int(item.prompt.removeprefix("What is ").removesuffix(" + 1?"))
+        assert item.answer == f" {number + 1}"
+
+
+def test_a_long_answer_is_asked_for_up_to_its_limit(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(json.dumps({"p": f"{n}: ", "a": "word " * 40}) for n in range(200)))
+    source = {"path": str(path), "prompt_field": "p", "text_field": "a"}
+    items = [item for item in hub(retain=source, forget=source, item_chars=20).items() if item.domain != "neutral"]
+    assert items and all(item.answer == "word word word word" and not item.ends for item in items)
+
+
+def test_neutral_pairs_stay_pairs_in_other_letters(tmp_path):
+    forget, neutral = (list(pairs(tmp_path).documents(domain, "attack")) for domain in ("forget", "neutral"))
+    assert [document.answer for document in forget] == [document.answer for document in neutral], "digits stay"
+    assert all(a.prompt != b.prompt for a, b in zip(forget, neutral, strict=True))
+
+
 def message(dataset) -> str:
     with pytest.raises(UserError) as raised:
         next(iter(dataset.documents("retain", "train")))

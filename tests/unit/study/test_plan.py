@@ -1,5 +1,7 @@
 """Keys: a knob changes exactly the stages that depend on it."""
 
+import json
+
 import pytest
 
 from undo.spec.errors import UserError
@@ -145,3 +147,18 @@ def test_models_of_one_name_are_refused():
     twins = "distil.students=[{init: fresh, teachers: [maxent]}, {init: fresh, teachers: [maxent]}]"
     with pytest.raises(UserError, match="two models would be called 'fresh-maxent'"):
         make_plan(load_recipe("smoke", [twins]))
+
+
+def test_texts_of_this_machine_are_known_by_their_content(tmp_path):
+    def corpus(folder, last="z"):
+        folder.mkdir(exist_ok=True)
+        for name in ("retain", "forget"):
+            (folder / f"{name}.txt").write_text("\n".join([*"abc", last]))
+        dataset = {"name": "hub"} | {name: {"path": str(folder / f"{name}.txt")} for name in ("retain", "forget")}
+        plan = make_plan(load_recipe("smoke", [f"data.dataset={json.dumps(dataset)}"]))
+        return next(stage for stage in plan.stages.values() if stage.kind == "data")
+
+    one = corpus(tmp_path / "one")
+    assert corpus(tmp_path / "elsewhere").id == one.id
+    assert str(tmp_path) not in json.dumps(one.settings)
+    assert corpus(tmp_path / "one", last="y").id != one.id, "a file that changed is not what it was"

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from undo.data.dataset import DOMAINS, Dataset, Domain, Item, ItemSplit
+from undo.data.dataset import DOMAINS, Dataset, Document, Domain, Item, ItemSplit, Pair, whole
 from undo.data.permutation import permuted_letters
 from undo.data.shares import Shares, Split
 from undo.spec.base import Spec, nearest
@@ -28,7 +29,9 @@ class Source(Spec):
     split: str = "train"
     """The data set's split; of a single file, all of it is read whatever the split's name."""
     text_field: str = "text"
-    """The field that holds the text."""
+    """The field that holds the text, or the answer to a prompt."""
+    prompt_field: str | None = None
+    """The field that holds a prompt: it is read before the text, and never trained on."""
     limit: int | None = Field(default=20_000, ge=1)
     """Reads no more than so many rows, from the first on; None for all."""
 
@@ -36,7 +39,7 @@ class Source(Spec):
 class Hub(Dataset):
     """Retain one data set, forget another one; neutral a third, or the forgotten texts under permuted letters.
 
-    A hash of each document's opening decides who reads it; equal documents count once.
+    A hash of each document's opening, or of its prompt, decides who reads it; equal documents count once.
     """
 
     evaluation: ClassVar[str] = "cross_entropy"
@@ -59,52 +62,84 @@ class Hub(Dataset):
     draw: int = 0
     """Seed of the split and of the permutation; the same for every seed of a study."""
 
-    def documents(self, domain: Domain, role: Split) -> Iterator[str]:  # type: ignore[override]
+    def documents(self, domain: Domain, role: Split) -> Iterator[Document]:  # type: ignore[override]
         """The documents that belong to the role, in the order in which they were read."""
-        yield from self._texts(domain, role)
+        yield from self._documents(domain, role)
 
     def items(self) -> Iterator[Item]:
-        """Openings of documents to predict."""
+        """Answers to prompts, and openings of documents, to predict."""
         limits: dict[ItemSplit, int] = {"valid": self.valid_items, "test": self.test_items}
         for domain in DOMAINS:
             for split, limit in limits.items():
-                openings = {text[: self.item_chars].strip(): text for text in self._texts(domain, split)}
-                for opening, text in islice(openings.items(), limit):
-                    yield Item(split, domain, domain, prompt="", answer=opening, ends=len(opening) == len(text))
+                asked = {self._asked(document): document for document in self._documents(domain, split)}
+                for (prompt, answer), document in islice(asked.items(), limit):
+                    ends = len(prompt) + len(answer) == len(whole(document))
+                    yield Item(split, domain, domain, prompt=prompt, answer=answer, ends=ends)
 
     def tokenizer_texts(self) -> Iterator[str]:
         """As much neutral text as forget text: their tokens then hold equally much."""
-        yield from self._texts("neutral", "train")
+        yield from map(whole, self._documents("neutral", "train"))
+
+    def sources(self) -> dict[str, Path]:
+        """Those of the data sets that lie on this machine."""
+        named = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}
+        paths = {name: Path(source.path).expanduser() for name, source in named.items() if source}
+        return {name: path for name, path in paths.items() if path.exists()}
 
     def guide(self) -> str:
         """The names of the data sets; of a file or folder only the last part."""
         kept, forgotten = (source.path.rstrip("/").rsplit("/", 1)[-1] for source in (self.retain, self.forget))
         return f"The beginning of a text. Kept: texts like those of {kept}. Forgotten: texts like those of {forgotten}."
 
-    def _texts(self, domain: Domain, role: str) -> list[str]:
+    def _asked(self, document: Document) -> tuple[str, str]:
+        """What is given and what is asked for."""
+        prompt, answer = ("", document) if isinstance(document, str) else document
+        opening = answer[: self.item_chars]
+        return prompt, opening.rstrip() if prompt else opening.strip()
+
+    def _documents(self, domain: Domain, role: str) -> list[Document]:
         given = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
         source: Any = given or self.forget  # Any: frozen models are hashable, but their type does not say so
-        texts = [text for text in _read(source) if self.shares.split(self.draw, text[: self.item_chars]) == role]
-        if not texts:
-            held = f"'{source.path}' has no document for {domain} {role}: it holds {len(_read(source))}"
+        documents = [
+            found for found in read_documents(source) if self.shares.split(self.draw, self._key(found)) == role
+        ]
+        if not documents:
+            held = f"'{source.path}' has no document for {domain} {role}: it holds {len(read_documents(source))}"
             raise UserError(f"{held}, which chance gave to others; give more, or raise its limit or the share")
-        table = {} if given else permuted_letters(_read(source), self.draw)
-        return [text.translate(table) for text in texts]
+        table = {} if given else permuted_letters(map(whole, read_documents(source)), self.draw)
+        return [_translated(document, table) for document in documents]
+
+    def _key(self, document: Document) -> str:
+        """What decides who reads it: all answers to a prompt have one reader."""
+        return (document if isinstance(document, str) else document.prompt)[: self.item_chars]
 
 
 @lru_cache(maxsize=8)  # every stream and every split of the items reads the same texts
-def _read(source: Source) -> tuple[str, ...]:
-    """The source's texts, without empty and repeated ones."""
+def read_documents(source: Source) -> tuple[Document, ...]:
+    """The source's documents, without empty and repeated ones. Raises UserError where it cannot be read."""
+    with _reading(source):
+        documents = [_document(row, source) for row in islice(_rows(source), source.limit)]
+    return tuple(dict.fromkeys(document for document in documents if document))
+
+
+def fields_of(source: Source) -> list[str]:
+    """The names of the fields of its first row, none where it has no row. Raises UserError where it cannot be read."""
+    with _reading(source):
+        return list(next(iter(_rows(source)), {}))
+
+
+@contextmanager
+def _reading(source: Source) -> Iterator[None]:
+    """What goes wrong while reading is one clear line."""
     if importlib.util.find_spec("datasets") is None:
         raise UserError("this setting reads through the package 'datasets'; install it: pip install 'undo-llm[hub]'")
     try:
-        texts = [_text(row, source) for row in islice(_rows(source), source.limit)]
+        yield
     except (OSError, ValueError) as error:  # what the library raises for names, splits and files that it cannot find
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"cannot read '{source.path}': {reason}; it must be a file, a folder or a data set of the hub"
         ) from error
-    return tuple(dict.fromkeys(text for text in texts if text))
 
 
 def _rows(source: Source) -> Iterable[dict[str, Any]]:
@@ -119,11 +154,28 @@ def _rows(source: Source) -> Iterable[dict[str, Any]]:
     return load_dataset(source.path, source.config, split=source.split, streaming=True)
 
 
-def _text(row: dict[str, Any], source: Source) -> str:
-    if source.text_field not in row:
-        hint = nearest(source.text_field, list(row))
-        raise UserError(f"'{source.path}' has no field '{source.text_field}'; {hint}")
-    text = row[source.text_field]
+def _document(row: dict[str, Any], source: Source) -> Document | None:
+    """A row's document, None where it is empty. A space parts prompt and answer where nothing else does."""
+    text = _text(row, source.text_field, source.path).rstrip()
+    if source.prompt_field is None:
+        return text.lstrip() or None
+    prompt = _text(row, source.prompt_field, source.path)
+    if not prompt.strip() or not text.strip():
+        return None
+    apart = prompt[-1].isspace() or text[0].isspace()
+    return Pair(prompt, text if apart else f" {text}")
+
+
+def _text(row: dict[str, Any], field: str, path: str) -> str:
+    if field not in row:
+        raise UserError(f"'{path}' has no field '{field}'; {nearest(field, list(row))}")
+    text = row[field]
     if not isinstance(text, str):
-        raise UserError(f"field '{source.text_field}' of '{source.path}' holds {type(text).__name__}, not text")
-    return text.strip()
+        raise UserError(f"field '{field}' of '{path}' holds {type(text).__name__}, not text")
+    return text
+
+
+def _translated(document: Document, table: dict[int, str]) -> Document:
+    if isinstance(document, str):
+        return document.translate(table)
+    return Pair(*(part.translate(table) for part in document))
