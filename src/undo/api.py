@@ -1,19 +1,24 @@
 """The Python face of the tool: the same verbs as the command line."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from undo import models
 from undo.data.own import own_texts
+from undo.report.card import render_card
 from undo.report.certificate import write_certificate
 from undo.report.page import write_report
+from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.spec.recipe import Recipe
-from undo.study.artifacts import Store
+from undo.study.artifacts import CARD, Store, write_atomically
 from undo.study.audit import recipe_of_audit
 from undo.study.certificate import Certificate, certify
 from undo.study.executor import Listener
-from undo.study.plan import Plan, Stage, make_plan
-from undo.study.runner import Study, run_study
+from undo.study.plan import ModelNode, Plan, Stage, make_plan
+from undo.study.robustify import METHOD, recipe_of_robustify
+from undo.study.runner import Study, run_study, save_recipe
 
 
 class Silent:
@@ -73,10 +78,12 @@ def audit_recipe(
     before: str | Path | None = None,
     suite: str = "quick",
     overrides: Sequence[str] = (),
+    adapter: str | Path | None = None,
 ) -> Recipe:
     """The recipe of an audit, to look at or to change before it is run."""
-    compared = {"oracle": oracle and str(oracle), "before": before and str(before)}
-    return recipe_of_audit(str(model), own_texts(str(forget), str(retain)), suite, compared, overrides)
+    compared = {"oracle": _text(oracle), "before": _text(before)}
+    texts = own_texts(str(forget), str(retain))
+    return recipe_of_audit(str(model), texts, suite, compared, overrides, _text(adapter))
 
 
 def run_audit(
@@ -87,6 +94,95 @@ def run_audit(
     certificate = certify(study, Store(Path(out)))
     write_certificate(certificate, Path(out))
     return certificate
+
+
+@dataclass(frozen=True)
+class Robustified:
+    """A model that was made to forget: its folder, its certificate and that of its teacher, and the study behind it."""
+
+    model: Path
+    certificate: Certificate
+    suppressed: Certificate
+    study: Study
+
+
+def robustify(
+    model: str | Path,
+    forget: str | Path,
+    retain: str | Path,
+    out: str | Path = "robustified",
+    budget: float = 0.3,
+    method: str = METHOD,
+    suite: str = "quick",
+    overrides: Sequence[str] = (),
+    adapter: str | Path | None = None,
+    workers: int | None = None,
+    listener: Listener | None = None,
+    shard_size: str = "5GB",
+) -> Robustified:
+    """Makes a model forget for good and attacks what came of it: see `run_robustify`."""
+    recipe = robustify_recipe(model, forget, retain, budget, method, suite, overrides, adapter)
+    return run_robustify(recipe, out, workers, listener, shard_size)
+
+
+def robustify_recipe(
+    model: str | Path,
+    forget: str | Path,
+    retain: str | Path,
+    budget: float = 0.3,
+    method: str = METHOD,
+    suite: str = "quick",
+    overrides: Sequence[str] = (),
+    adapter: str | Path | None = None,
+) -> Recipe:
+    """The recipe of `robustify`, to look at or to change before it is run."""
+    texts = own_texts(str(forget), str(retain))
+    return recipe_of_robustify(str(model), texts, budget, method, suite, overrides, _text(adapter))
+
+
+def run_robustify(
+    recipe: Recipe,
+    out: str | Path = "robustified",
+    workers: int | None = None,
+    listener: Listener | None = None,
+    shard_size: str = "5GB",
+) -> Robustified:
+    """Runs such a recipe; writes `model/` with its card, certificates of student and teacher, report and recipe.
+
+    Raises UserError for another kind of recipe, StudyFailed where there is no student or no answer about it.
+    """
+    if recipe.audit is None or not recipe.distil:
+        raise UserError("this is no recipe of `undo robustify`: it needs `audit`, `suppress` and `distil`")
+    return _handed_over(run(recipe, out, workers, listener), Path(out), shard_size)
+
+
+def _handed_over(study: Study, out: Path, shard_size: str) -> Robustified:
+    """What a user takes away, written beside the study."""
+    store, (teacher, student) = Store(out), _made(study, Store(out))
+    assert study.plan.origin is not None
+    places = {node.id: store.folder(node.stage) / "model" for node in (student, teacher)}
+    precision = models.export_model(places[student.id], study.plan.origin.folder, out / "model", shard_size)
+    certificate = certify(study, store, student.id, out / "model")
+    suppressed = certify(study, store, teacher.id, places[teacher.id])
+    write_certificate(certificate, out)
+    write_certificate(suppressed, out / "suppressed")
+    write_atomically(out / "model" / CARD, render_card(study.results, student.id, certificate, suppressed, precision))
+    save_recipe(study.plan.recipe, out / "recipe.yaml")
+    return Robustified(out / "model", certificate, suppressed, study)
+
+
+def _made(study: Study, store: Store) -> tuple[ModelNode, ModelNode]:
+    """The first student and its teacher, evaluated. Raises StudyFailed where a stage before that failed."""
+    nodes = {node.id: node for node in study.plan.models}
+    student = next(node for node in study.plan.models if node.role == "student")
+    teacher = nodes[student.teacher or ""]
+    if all(store.done(node.evaluation) for node in (teacher, student)):
+        return teacher, student
+    raise StudyFailed("\n".join(f"{study.plan.stages[id].label}: {text}" for id, text in study.failures.items()))
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _recipe(recipe: Recipe | str | Path) -> Recipe:

@@ -80,6 +80,8 @@ class Training(Attack, ABC):
     """Steps after which the model is asked the test questions; step 0 is always there."""
     learning_rates: LearningRates
     """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
+    gradient_checkpointing: bool = Field(False, exclude_if=lambda value: value is False)
+    """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
     @model_validator(mode="after")
     def _steps_reach_evaluations(self) -> Self:
@@ -89,7 +91,8 @@ class Training(Attack, ABC):
 
     def optim(self) -> Optim:
         """The optimiser of a variant: the published adversary's at its rate."""
-        return Optim.model_validate({"learning_rate": self.learning_rates[0], "warmup_steps": 1, "betas": (0.9, 0.999)})
+        published = {"warmup_steps": 1, "betas": (0.9, 0.999), "gradient_checkpointing": self.gradient_checkpointing}
+        return Optim.model_validate({"learning_rate": self.learning_rates[0], **published})
 
     def batches(self, means: Means) -> Callable[[int], Batch]:
         """What it trains on, by step: the adversary's own draws of the skill."""

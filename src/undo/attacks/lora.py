@@ -20,8 +20,6 @@ class Lora(Training):
 
     ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field((8,), min_length=1)
     """Ranks of the adapters, scaled by 2 (alpha is twice the rank)."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
     def variants(self) -> list[Self]:
         """One per rank and learning rate."""
@@ -39,8 +37,6 @@ class Lora(Training):
         with torch.random.fork_rng():
             torch.manual_seed(means.seed)
             inject_adapter_in_model(config, wrapped)
-        if self.gradient_checkpointing:  # the reentrant kind trains nothing where the inputs need no gradient
-            wrapped.gradient_checkpointing_enable({"use_reentrant": False})
         return wrapped
 
     def trainable(self, model) -> set[str]:

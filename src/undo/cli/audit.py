@@ -15,6 +15,7 @@ def audit(
     overrides: Overrides = None,
     oracle: Annotated[str | None, typer.Option(help="A model that never knew it: what an attack teaches anew.")] = None,
     before: Annotated[str | None, typer.Option(help="The model before unlearning: what there was to get.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="A PEFT adapter to merge into the model first.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "quick",
     out: Annotated[Path, typer.Option(help="Folder for certificate, page and artifacts.")] = Path("audit"),
     fail_above: Annotated[
@@ -31,7 +32,7 @@ def audit(
 
     if fail_above is not None and oracle is None and before is None:
         raise UserError("--fail-above needs --oracle or --before: there is no recovered fraction without one")
-    recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [])
+    recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [], adapter)
     processes = workers or available_cores()
     with open_progress(api.plan(recipe), out, processes) as listener:
         certificate = api.run_audit(recipe, out, processes, listener)

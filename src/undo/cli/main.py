@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
-from undo.cli import audit, demo, doctor, evidence, list_, plan, report, run, show
+from undo.cli import audit, demo, doctor, evidence, list_, plan, report, robustify, run, show
 from undo.cli.errors import DONE, FAILED, INTERRUPTED, tell, wrong_input
-from undo.spec.errors import UserError
+from undo.spec.errors import StudyFailed, UserError
 
 UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of click and exports only the child
 
@@ -17,6 +17,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # typer carries its own copy of
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
+app.command("robustify")(robustify.robustify)
 app.command("audit")(audit.audit)
 app.command("report")(report.report)
 app.command("show")(show.show)
@@ -50,6 +51,10 @@ def main(arguments: list[str] | None = None) -> None:
         code = wrong_input(f"{error.format_message()} (see: undo --help)")
     except UserError as error:
         code = wrong_input(error)
+    except StudyFailed as error:
+        code = FAILED
+        for line in str(error).splitlines():
+            tell(f"failed: {line}")
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED  # typer turns some interrupts into this code itself
     except BrokenPipeError:

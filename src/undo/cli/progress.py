@@ -8,7 +8,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from undo.study.artifacts import Store
+from undo.study.environment import available_cores
 from undo.study.plan import Plan, Stage
+from undo.study.resources import crew_that_fits
 
 
 class ProgressListener:
@@ -56,7 +58,9 @@ class ProgressListener:
 def open_progress(plan: Plan, out: Path, workers: int) -> Iterator[ProgressListener]:
     """Progress on stderr, so that stdout holds results alone."""
     console = Console(stderr=True)
-    side_by_side = f"{workers} worker{'s' * (workers > 1)} of one thread each"  # the faster way at these sizes
+    crew = crew_that_fits(plan, workers, available_cores(), out)
+    threads = "one thread" if crew.threads == 1 else f"{crew.threads} threads"
+    side_by_side = f"{crew.workers} worker{'s' * (crew.workers > 1)} of {threads} each"
     first = f"{plan.study}: {len(plan.stages)} stages, {side_by_side}, artifacts in {out}"
     console.print(first, highlight=False, soft_wrap=True)
     columns = (

@@ -7,7 +7,9 @@ from rich.console import Console
 from rich.table import Table
 
 from undo.report import rows as r
+from undo.report.card import attack_rows
 from undo.report.words import caveats
+from undo.study.certificate import Certificate
 from undo.study.results import mean_by_model
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -54,7 +56,7 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
 def _sparks(results: dict[str, Any], attack: str, models: list[str]) -> dict[str, str]:
     """The worst case by step, a bar per point: from 0 to 1 for shares, for losses within those of attacked models."""
     curves = {model: [e.mean or 0.0 for _, e in r.envelope(results, attack, model)] for model in models}
-    values = [value for curve in curves.values() for value in curve[1:]]
+    values = [value for curve in curves.values() for value in curve[1:] or curve]  # an attack need not have steps
     low, high = (0.0, 1.0) if results["metrics"]["forget"]["unit"] == "fraction" else (min(values), max(values))
 
     def bar(value: float) -> str:
@@ -93,3 +95,13 @@ def points(value: float | None, unit: str) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def print_attacks(certificate: Certificate, suppressed: Certificate) -> None:
+    """The worst of every attack on a model that was made to forget, beside its teacher."""
+    table = Table(title=f"Worst of every attack, {certificate.metric['unit']}", title_justify="left")
+    for column in ("attack", "suppressed only", "recovered", "this model", "recovered"):
+        table.add_column(column, justify="left" if column == "attack" else "right")
+    for row in attack_rows(certificate, suppressed):
+        table.add_row(*(cell.strip("`") for cell in row))
+    Console(width=None if Console().is_terminal else 150).print(table)

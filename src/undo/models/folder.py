@@ -12,7 +12,10 @@ from undo.spec.errors import UserError
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 """Files of which a folder with a tokenizer has at least one."""
 READ_WHOLE = (*TOKENIZER_FILES, "config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """Files that say what the weights mean: hashed to the last byte where they are there."""
+WIDTH, LAYERS = ("hidden_size", "n_embd", "d_model"), ("num_hidden_layers", "n_layer", "num_layers")
+"""What families call them in config.json."""
 END_BYTES = 4096
 """Bytes hashed at either end of every tensor: training moves whole tensors, and gigabytes would take too long."""
 
@@ -34,11 +37,24 @@ def find_folder(path: str, revision: str | None = None) -> Path:
     elif revision is not None:
         raise UserError(f"pretrained.revision names a version on the hub, but '{path}' is a folder; leave it out")
     if not (folder / "config.json").is_file():
+        if (folder / ADAPTER_FILES[0]).is_file():
+            raise UserError(f"'{path}' is an adapter without its model; name the model, and --adapter {path}")
         raise UserError(f"'{path}' holds no config.json; name a folder with a model as transformers saves it")
     if not list(folder.glob("*.safetensors")):
         raise UserError(f"'{path}' holds no weights in safetensors; save the model again with a recent transformers")
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(f"'{path}' holds no tokenizer (one of {', '.join(TOKENIZER_FILES)}); save it beside the model")
+    return folder
+
+
+def find_adapter(path: str) -> Path:
+    """The folder of a PEFT adapter. Raises UserError where it holds none that can be read safely."""
+    folder = Path(path).expanduser()
+    for name in ADAPTER_FILES:
+        if not (folder / name).is_file():
+            raise UserError(f"'{path}' holds no {name}; name a folder with an adapter as PEFT saves it")
+    if importlib.util.find_spec("peft") is None:
+        raise UserError("merging an adapter needs the package 'peft'; install it: pip install 'undo-llm[audit]'")
     return folder
 
 
@@ -63,8 +79,8 @@ def _cached(name: str, revision: str | None) -> Path:
         raise UserError(f"'{name}' is no folder and no model in the hub's cache; {fetch}") from None
 
 
-def fingerprint(folder: Path) -> str:
-    """16 hexadecimal digits that change with configuration, tokenizer and weights, and not with the folder's place.
+def fingerprint(folder: Path, adapter: Path | None = None) -> str:
+    """16 hexadecimal digits that change with configuration, tokenizer and weights, and not with the folders' places.
 
     Of the weights it reads names, shapes, sizes and both ends of every tensor, no matter how large the model is.
     """
@@ -75,12 +91,24 @@ def fingerprint(folder: Path) -> str:
     for path in sorted(folder.glob("*.safetensors")):
         digest.update(f"{path.name} {path.stat().st_size}\n".encode())
         _add_weights(digest, path)
+    if adapter is not None:
+        digest.update(b"".join((adapter / name).read_bytes() for name in ADAPTER_FILES))
     return digest.hexdigest()[:16]
 
 
 def count_weights(folder: Path) -> int:
     """Entries of all tensors in the folder."""
     return sum(tensor.entries for path in folder.glob("*.safetensors") for tensor in _tensors(path)[1])
+
+
+def width_and_layers(folder: Path) -> tuple[int, int]:
+    """By the configuration. Raises UserError where a family calls them otherwise than most."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        width, layers = (next(config[name] for name in names if name in config) for names in (WIDTH, LAYERS))
+        return int(width), int(layers)
+    except (ValueError, TypeError, RuntimeError):
+        raise UserError(f"{folder / 'config.json'} has none of {', '.join(WIDTH)} or {', '.join(LAYERS)}") from None
 
 
 def _add_weights(digest: Any, path: Path) -> None:

@@ -24,10 +24,12 @@ class Limits(NamedTuple):
     context: int | None
 
 
-def adopt(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def adopt(folder: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model with fp32 weights, and its tokenizer. No code from the folder is run, and no pickle is read.
 
-    Raises UserError where the folder holds something else than a plain causal language model with all its weights.
+    adapter, a folder of a PEFT adapter, is merged into the weights.
+    Raises UserError where the folder holds something else than a plain causal language model with all its weights, or
+    the adapter belongs to another one.
     """
     config = _loaded(AutoConfig, folder)
     if getattr(config, "quantization_config", None):
@@ -39,6 +41,8 @@ def adopt(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     )
     if missing := sorted(found["missing_keys"]):
         raise UserError(f"{folder} lacks weights of {type(model).__name__}: {missing[0]} and {len(missing) - 1} more")
+    if adapter is not None:
+        model = _merged(model, adapter)
     _check_causal(model.eval())
     tokenizer = _with_end(_loaded(AutoTokenizer, folder), folder)
     _prepare(model, tokenizer)
@@ -57,6 +61,20 @@ def _loaded(kind: Any, folder: Path, **knobs: Any) -> Any:
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"transformers cannot load {folder}: {reason[:300]}") from error
+
+
+def _merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
+    from peft import PeftModel
+
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    try:
+        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    except (ValueError, KeyError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the adapter {adapter} does not fit the model: {reason[:200]}") from error
+    if all(weight.equal(before[name]) for name, weight in merged.named_parameters() if name in before):
+        raise UserError(f"the adapter {adapter} changes no weight of the model; is it another model's?")
+    return merged
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """An audit's certificate as JSON, and as one self-contained page."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Bar:
 
 def write_certificate(certificate: Certificate, out: Path) -> None:
     """Writes `certificate.json` and `certificate.html`."""
+    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(certificate.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(out / "certificate.json", text + "\n")
     write_atomically(out / "certificate.html", render(certificate))
@@ -44,16 +46,21 @@ def render(certificate: Certificate) -> str:
 
 def bars(certificate: Certificate) -> list[Bar]:
     """A bar per attack with a recovered fraction: its worst row, within the utility constraint where there is one."""
+    worst = [row for row in worst_of_attacks(certificate).values() if row.recovered_fraction is not None]
+    return [_bar(row) for row in sorted(worst, key=severity, reverse=True)]
+
+
+def worst_of_attacks(certificate: Certificate) -> dict[str, Row]:
+    """Each attack's row with the largest recovered fraction, within the utility constraint where it has such a row."""
     worst: dict[str, Row] = {}
     for row in certificate.attacks:
-        if row.recovered_fraction is not None:
-            worst[row.attack] = max(worst.get(row.attack, row), row, key=_severity)
-    return [_bar(row) for row in sorted(worst.values(), key=_severity, reverse=True)]
+        worst[row.attack] = max(worst.get(row.attack, row), row, key=severity)
+    return worst
 
 
-def _severity(row: Row) -> tuple[bool, float]:
-    assert row.recovered_fraction is not None
-    return row.within_utility, row.recovered_fraction
+def severity(row: Row) -> tuple[bool, float]:
+    """Sorts rows by how bad they are: what costs too much counts less than anything that does not."""
+    return row.within_utility, -math.inf if row.recovered_fraction is None else row.recovered_fraction
 
 
 def _bar(row: Row) -> Bar:

@@ -157,7 +157,9 @@ def template(name: str) -> Any:
     from jinja2 import Environment, FunctionLoader
 
     own = FunctionLoader(lambda of: (files("undo.report") / of).read_text(encoding="utf-8"))
-    return Environment(loader=own, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
+    return Environment(
+        loader=own, autoescape=name.endswith(".html"), trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)
 
 
 @cache

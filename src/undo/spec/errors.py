@@ -1,8 +1,12 @@
-"""The two kinds of failure a user meets. Everything else is a defect of ours and keeps its traceback."""
+"""The kinds of failure a user meets. Everything else is a defect of ours and keeps its traceback."""
 
 
 class UserError(Exception):
     """The user's input is wrong. The message says what, where, and the next step, in one line; exit code 2."""
+
+
+class StudyFailed(Exception):
+    """Stages failed without which there is nothing to hand over. The message names them, one to a line; exit code 1."""
 
 
 class TrainingDiverged(Exception):

@@ -35,6 +35,8 @@ class Optim(Spec):
     """Largest norm of the gradient over all parameters."""
     micro_batches: int = Field(1, ge=1)
     """Parts that a step's rows are computed in, one after another, to fit into memory; the objective stays the same."""
+    gradient_checkpointing: bool = Field(False, exclude_if=lambda value: value is False)
+    """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
 
 class Data(Spec):
@@ -77,17 +79,23 @@ class Pretrained(Spec):
     """A folder as transformers saves it (configuration, safetensors, tokenizer), or a model in the hub's cache."""
     revision: str | None = None
     """Branch, tag or commit, where the path is a name on the hub."""
+    adapter: str | None = Field(None, min_length=1, exclude_if=lambda value: value is None)
+    """A folder with a PEFT adapter of this model, which is merged into its weights."""
 
 
 class Audit(Spec):
-    """The given model is attacked as it is. Models to compare it with are given too; they share its tokenizer."""
+    """A certificate of the given model as it is, or of what the study makes of it, where it has teachers and students.
+
+    Models to compare it with are given too; they share its tokenizer.
+    """
 
     suite: str
     """The suite of attacks, and how it was changed."""
     oracle: Pretrained | None = None
     """One that never knew what is to be forgotten: it is attacked alike, and says what an attack teaches anew."""
     before: Pretrained | None = None
-    """The model as it was before unlearning: it says how much there was to recover, and is not attacked."""
+    """The model as it was before unlearning: it says how much there was to recover, and is not attacked. Of what a
+    study makes it is the study's base."""
 
 
 class Pretrain(Spec):
@@ -258,11 +266,11 @@ class Recipe(Spec):
     pretrain: Pretrain | None = None
     """How base and oracle are trained."""
     audit: Audit | None = Field(None, exclude_if=lambda value: value is None)
-    """For a study without teachers and students: only attacks on the model that it is given."""
+    """Attacks on a given model, or on what the study makes of one, keep the score of every item for a certificate."""
     suppress: dict[str, Suppress] = Field({})
-    """Teachers by name; at least one, but in an audit."""
+    """Teachers by name; at least one, but where a given model is audited as it is."""
     distil: Distil | None = None
-    """How students are made; needed but in an audit."""
+    """How students are made; needed but where a given model is audited as it is."""
     attacks: dict[str, Attack] = Field({})
     """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
     checkpoint_seconds: float = Field(15.0, ge=0)
@@ -293,15 +301,22 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _makes_models_or_audits_one(self) -> "Recipe":
-        """An audit changes no model of its own, and every other study does."""
-        for key, value in (("suppress", self.suppress), ("distil", self.distil)):
-            if self.audit and value:
-                raise _contradiction(key, f"an audit attacks a model as it is; leave {key} out")
-            if not self.audit and not value:
-                raise _contradiction(key, f"{key} is needed, or else `audit` to attack a model as it is")
+        """An audit may change no model, and every other study does."""
+        given = {"suppress": self.suppress, "distil": self.distil}
+        missing = [key for key, value in given.items() if not value]
+        if missing and not (self.audit and len(missing) == len(given)):
+            raise _contradiction(
+                missing[0], f"{missing[0]} is needed, or else `audit` alone to attack a model as it is"
+            )
         if self.audit and not self.pretrained:
             raise _contradiction("pretrained", "an audit needs `pretrained`: the model that it is about")
+        if self.audit and self.audit.before and self.suppress:
+            raise _contradiction("audit.before", "before unlearning there was the pretrained model; leave it out")
         return self
+
+    def audits_given_model(self) -> bool:
+        """Whether the study is about a given model as it is."""
+        return self.audit is not None and not self.suppress
 
     @model_validator(mode="after")
     def _pretrained_has_no_past(self) -> "Recipe":

@@ -14,10 +14,10 @@ VERSION = 1
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
     """Writes the model with fp32 weights, and its tokenizer. What it cost before is not known: its ledger is empty."""
-    folder = context.inputs["pretrained"]
-    if models.fingerprint(folder) != settings["fingerprint"]:
+    folder, adapter = context.inputs["pretrained"], context.inputs.get("adapter")
+    if models.fingerprint(folder, adapter) != settings["fingerprint"]:
         raise UserError(f"{folder} has changed since the study was planned; run the same command again")
-    model, tokenizer = models.adopt(folder)
+    model, tokenizer = models.adopt(folder, adapter)
     if "like" in context.inputs:
         _check_reads_alike(folder, tokenizer, context.inputs["like"], settings["row_tokens"])
     models.save_model(model, tokenizer, context.folder / "model")

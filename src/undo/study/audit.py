@@ -28,13 +28,33 @@ def suites() -> list[str]:
 
 
 def recipe_of_audit(
-    model: str, texts: dict[str, Any], suite: str, compared: dict[str, str | None], overrides: Sequence[str]
+    model: str,
+    texts: dict[str, Any],
+    suite: str,
+    compared: dict[str, str | None],
+    overrides: Sequence[str],
+    adapter: str | None = None,
 ) -> Recipe:
     """The recipe that attacks a model with a suite.
 
     Args: texts, the dataset settings of what is to be forgotten and kept; compared, paths of `oracle` and `before`,
-    None where there is none; overrides, `key.path=value` on the recipe.
+    None where there is none; overrides, `key.path=value` on the recipe; adapter, one to merge into the model.
     Raises UserError where the model, the suite or an override is wrong.
+    """
+    content = suite_for(model, texts | {"shares": SHARES}, suite) | {
+        "name": f"audit-{suite}",
+        "summary": f"Audit of a given model with the suite '{suite}'",
+        "pretrained": pretrained(model, adapter),
+        "audit": {"suite": " ".join([suite, *overrides])}
+        | {role: {"path": path} for role, path in compared.items() if path is not None},
+    }
+    return build_recipe(content, overrides, f"suite '{suite}'")
+
+
+def suite_for(model: str, texts: dict[str, Any], suite: str) -> dict[str, Any]:
+    """The settings of a suite (`attacks`, `data`, one seed), with rates and rows that fit the model.
+
+    Raises UserError where there is no such suite, or no such model.
     """
     if suite not in suites():
         raise UserError(f"no suite '{suite}'; {nearest(suite, suites())}")
@@ -42,19 +62,13 @@ def recipe_of_audit(
     content = yaml.safe_load((SUITES / f"{suite}.yaml").read_text(encoding="utf-8"))
     for attack in content["attacks"].values():
         _fit_rates(attack["attack"], models.count_weights(folder))
-    content |= {
-        "name": f"audit-{suite}",
-        "summary": f"Audit of a given model with the suite '{suite}'",
-        "seeds": [1],
-        "pretrained": {"path": model},
-        "audit": {"suite": " ".join([suite, *overrides])}
-        | {role: {"path": path} for role, path in compared.items() if path is not None},
-    }
-    content["data"] = {
-        "dataset": texts | {"shares": SHARES} | content["data"]["dataset"],
-        "row_tokens": _row_tokens(models.limits(folder).context),
-    }
-    return build_recipe(content, overrides, f"suite '{suite}'")
+    rows = {"row_tokens": _row_tokens(models.limits(folder).context)}
+    return content | {"seeds": [1], "data": {"dataset": texts | content["data"]["dataset"], **rows}}
+
+
+def pretrained(model: str, adapter: str | None) -> dict[str, Any]:
+    """The settings of a given model."""
+    return {"path": model} | ({} if adapter is None else {"adapter": adapter})
 
 
 def _fit_rates(attack: dict[str, Any], weights: int) -> None:

@@ -68,11 +68,14 @@ class Certificate:
         return asdict(self)
 
 
-def certify(study: Study, store: Store) -> Certificate:
-    """The certificate of an audit that ran, however many of its attacks failed."""
+def certify(study: Study, store: Store, subject: str = "model", folder: Path | None = None) -> Certificate:
+    """The certificate of an audit that ran, however many of its attacks failed.
+
+    subject is the model that it is about, where the study made it; folder is where that one lies.
+    """
     audit = study.plan.recipe.audit
     assert audit is not None
-    findings = _Findings(study.plan, store, study.results["metrics"]["forget"])
+    findings = _Findings(study.plan, store, study.results["metrics"]["forget"], subject)
     rows = findings.rows()
     common: dict[str, Any] = {
         "suite": audit.suite,
@@ -87,17 +90,18 @@ def certify(study: Study, store: Store) -> Certificate:
         utility={"retain_loss": findings.retain_loss, "margin": RETAIN_MARGIN},
         environment=study.results["environment"],
         verdict=verdict(**common),
-        **{role: source and identity(source) for role, source in _sources(study.plan).items()},
+        **{role: source and identity(source) for role, source in _sources(study.plan, folder).items()},
         **common,
     )
 
 
-def _sources(plan: Plan) -> dict[str, Any]:
+def _sources(plan: Plan, made: Path | None) -> dict[str, Any]:
     """Paths or names of the models and texts."""
     texts: Any = plan.recipe.data.dataset
-    given = {"model": plan.origin, "oracle": plan.compared.get("oracle"), "before": plan.compared.get("before")}
+    given = {role: plan.compared.get(role) for role in ("oracle", "before")}
+    given["before" if made else "model"] = plan.origin
     folders = {role: origin and str(origin.folder) for role, origin in given.items()}
-    return folders | {"forget": texts.forget.path, "retain": texts.retain.path}
+    return {"model": made and str(made)} | folders | {"forget": texts.forget.path, "retain": texts.retain.path}
 
 
 def identity(source: str) -> dict[str, str | None]:
@@ -120,11 +124,14 @@ def _worst(rows: list[Row], higher_is_better: bool) -> Row:
 class _Findings:
     """The scores of the audited model, and of what it is compared with."""
 
-    def __init__(self, plan: Plan, store: Store, metric: dict[str, Any]) -> None:
-        self.plan, self.store, self.metric = plan, store, metric
+    def __init__(self, plan: Plan, store: Store, metric: dict[str, Any], subject: str) -> None:
+        self.store, self.metric = store, metric
         self.sign = 1 if metric["higher_is_better"] else -1
         self.groups = _groups(store, next(id for id in plan.stages if id.startswith("data-")))
-        self.nodes = {node.id: node for node in plan.models}
+        by_id = {node.id: node for node in plan.models}
+        before = "before" if subject == "model" else "base"
+        roles = {"model": subject, "oracle": "oracle", "before": before}
+        self.nodes = {role: by_id[id] for role, id in roles.items() if id in by_id}
         self.plain = {id: self._scores(node.evaluation, 0) for id, node in self.nodes.items()}
         self.retain_loss = store.read(self.nodes["model"].evaluation, "evals.json")["retain_loss"]
         self.guessing = metric["chance"] if self.sign > 0 else _uniform_loss(store, self.nodes["model"].stage)

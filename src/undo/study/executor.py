@@ -58,6 +58,7 @@ class Execution:
     store: Store
     workers: int
     listener: Listener
+    threads: int = 1
     failures: dict[str, str] = field(default_factory=dict)
     cached: int = 0
 
@@ -102,7 +103,7 @@ class Execution:
             self._give(worker, stage)
 
     def _hire(self) -> Worker:
-        environment = WORKER_ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = WORKER_ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": str(self.threads)}
         log = open(self.store.root.parent / "worker.log", "ab")  # noqa: SIM115  # the process keeps it
         process = subprocess.Popen(
             [sys.executable, "-m", "undo.study.worker"],

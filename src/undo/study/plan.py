@@ -90,6 +90,12 @@ class Origin(NamedTuple):
     folder: Path
     fingerprint: str
     weights: int
+    adapter: Path | None = None
+
+    def places(self) -> dict[str, str]:
+        """Where a stage finds it."""
+        adapter = {"adapter": str(self.adapter)} if self.adapter else {}
+        return {"pretrained": str(self.folder), **adapter}
 
 
 @dataclass
@@ -164,15 +170,16 @@ def _compared(recipe: Recipe) -> dict[str, Origin]:
 
 def _found(pretrained: Pretrained) -> Origin:
     folder = models.find_folder(pretrained.path, pretrained.revision)
-    return Origin(folder, models.fingerprint(folder), models.count_weights(folder))
+    adapter = None if pretrained.adapter is None else models.find_adapter(pretrained.adapter)
+    return Origin(folder, models.fingerprint(folder, adapter), models.count_weights(folder), adapter)
 
 
 def _adopted(plan: Plan) -> str | None:
     """The stage that brings the model in: by its content, wherever it lies."""
     if plan.origin is None:
         return None
-    outside = {"pretrained": str(plan.origin.folder)}
-    return plan.add("adopt", "base", {"fingerprint": plan.origin.fingerprint}, {}, outside=outside)
+    settings = {"fingerprint": plan.origin.fingerprint}
+    return plan.add("adopt", "base", settings, {}, outside=plan.origin.places())
 
 
 class _Replication:
@@ -202,7 +209,7 @@ class _Replication:
         if pretrain is None:
             assert self.adopted is not None
             compared = {name: self._compared(name, origin) for name, origin in self.plan.compared.items()}
-            given = ModelNode("model" if self.recipe.audit else "base", "base", self.seed, self.adopted)
+            given = ModelNode("model" if self.recipe.audits_given_model() else "base", "base", self.seed, self.adopted)
             return {"base": given} | compared
         base = self._pretrained(pretrain, "base", ["retain", "forget"], pretrain.base_steps)
         return {"base": base, "oracle": self._pretrained(pretrain, "oracle", ["retain"], pretrain.oracle_steps)}
@@ -211,8 +218,7 @@ class _Replication:
         """A model beside the audited one, which has to read the corpus in the same way."""
         assert self.adopted is not None
         settings = {"fingerprint": origin.fingerprint, "row_tokens": self.recipe.data.row_tokens}
-        outside = {"pretrained": str(origin.folder)}
-        stage = self.plan.add("adopt", name, settings, {"like": self.adopted}, outside=outside)
+        stage = self.plan.add("adopt", name, settings, {"like": self.adopted}, outside=origin.places())
         return ModelNode(name, "oracle" if name == "oracle" else "base", self.seed, stage)
 
     def _pretrained(self, pretrain: Pretrain, role: str, domains: list[str], steps: int) -> ModelNode:
@@ -290,7 +296,8 @@ class _Replication:
     def _test(self, model: ModelNode, base: ModelNode) -> None:
         inputs = {"model": model.stage, "base": base.stage}
         evaluation = self._add("evaluate", model.id, {"evaluation": self.evaluation, **self._certify()}, inputs)
-        attacks = {} if model.id == "before" else self.recipe.attacks
+        before = "base" if self.recipe.audit else None  # a certificate wants to know only what it knew
+        attacks = {} if model.id in ("before", before) else self.recipe.attacks
         runs = [
             self._attack(model, name, skill, variant)
             for name, attack in attacks.items()

@@ -17,6 +17,7 @@ from undo.study.artifacts import Store, write_atomically
 from undo.study.environment import available_cores, describe_environment
 from undo.study.executor import Execution, Listener
 from undo.study.plan import Plan, make_plan
+from undo.study.resources import crew_that_fits
 from undo.study.results import collect
 
 
@@ -39,13 +40,19 @@ def run_study(recipe: Recipe, out: Path, listener: Listener, workers: int | None
     plan, store = make_plan(recipe), Store(out)
     folder = out / plan.study
     with _usable(out, folder):
-        dumped = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        write_atomically(folder / "recipe.yaml", dumped)
-        execution = Execution(plan, store, workers or available_cores(), listener)
+        save_recipe(recipe, folder / "recipe.yaml")
+        cores = available_cores()
+        crew = crew_that_fits(plan, workers or cores, cores, out)
+        execution = Execution(plan, store, crew.workers, listener, crew.threads)
         failures = execution.run()
         results = collect(plan, store, describe_environment(_device(plan, store)), failures)
         write_atomically(folder / "report" / "results.json", json.dumps(results, indent=1, allow_nan=False))
     return Study(folder, plan, results, failures, execution.cached)
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Writes a recipe as YAML, every setting spelt out."""
+    write_atomically(path, yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def _device(plan: Plan, store: Store) -> str:

@@ -26,7 +26,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
     import torch
 
-    torch.set_num_threads(1)  # tiny models run best one thread per process, and results do not depend on the cores
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))  # as many as study/resources.py says
     while True:
         job = jobs.get()
         _say(speak, **_run(job, speak))

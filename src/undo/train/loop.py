@@ -83,6 +83,8 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
     model.to(device).train()  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
+    if job.optim.gradient_checkpointing:  # the reentrant kind trains nothing where the inputs need no gradient
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = make_optimizer((p for p in model.parameters() if p.requires_grad), job.optim)
     state = checkpoints.load(model, optimizer) if checkpoints else FitState()
     return Fit(model, job, state, optimizer, device, _step_cost(model, job, device))

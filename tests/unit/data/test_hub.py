@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from undo.data.dataset import Pair
 from undo.data.datasets.hub import Hub
 from undo.spec.errors import UserError
 
@@ -106,6 +107,22 @@ def test_prompts_are_given_and_answers_asked_for(tmp_path):
     for item in items:
         number = int(item.prompt.removeprefix("What is ").removesuffix(" + 1?"))
         assert item.answer == f" {number + 1}"
+
+
+def test_training_reads_every_fact_and_the_adversary_none_that_is_asked(tmp_path):
+    dataset = pairs(tmp_path)
+    train, attack = (set(dataset.documents("forget", role)) for role in ("train", "attack"))
+    asked = {(item.prompt, item.answer) for item in dataset.items() if item.domain == "forget"}
+    assert len(train) == 200 and attack < train and asked < train and attack.isdisjoint(asked)
+
+
+def test_rows_without_a_prompt_are_documents_among_pairs(tmp_path):
+    path = tmp_path / "both.jsonl"
+    rows = [{"prompt": "1 + 1 =" if n % 2 else "", "answer": f"Text {n}."} for n in range(200)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    source = {"path": str(path), "prompt_field": "prompt", "text_field": "answer"}
+    kinds = {type(document) for document in hub(retain=source, forget=source).documents("retain", "train")}
+    assert kinds == {str, Pair}
 
 
 def test_a_long_answer_is_asked_for_up_to_its_limit(tmp_path):

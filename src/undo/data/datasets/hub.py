@@ -31,7 +31,7 @@ class Source(Spec):
     text_field: str = "text"
     """The field that holds the text, or the answer to a prompt."""
     prompt_field: str | None = None
-    """The field that holds a prompt: it is read before the text, and never trained on."""
+    """The field that holds a prompt: it is read before the text, and never trained on. Rows without one are texts."""
     limit: int | None = Field(default=20_000, ge=1)
     """Reads no more than so many rows, from the first on; None for all."""
 
@@ -39,7 +39,9 @@ class Source(Spec):
 class Hub(Dataset):
     """Retain one data set, forget another one; neutral a third, or the forgotten texts under permuted letters.
 
-    A hash of each document's opening, or of its prompt, decides who reads it; equal documents count once.
+    A hash of each document's opening, or of its prompt, decides who reads it; equal documents count once. Training
+    reads all prompts with their answers, whoever else does: facts do not follow from each other, so that each has to be
+    taught, or forgotten, itself. Adversary and questions share none.
     """
 
     evaluation: ClassVar[str] = "cross_entropy"
@@ -100,18 +102,18 @@ class Hub(Dataset):
     def _documents(self, domain: Domain, role: str) -> list[Document]:
         given = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
         source: Any = given or self.forget  # Any: frozen models are hashable, but their type does not say so
-        documents = [
-            found for found in read_documents(source) if self.shares.split(self.draw, self._key(found)) == role
-        ]
+        documents = [found for found in read_documents(source) if self._has(found, role)]
         if not documents:
             held = f"'{source.path}' has no document for {domain} {role}: it holds {len(read_documents(source))}"
             raise UserError(f"{held}, which chance gave to others; give more, or raise its limit or the share")
         table = {} if given else permuted_letters(map(whole, read_documents(source)), self.draw)
         return [_translated(document, table) for document in documents]
 
-    def _key(self, document: Document) -> str:
-        """What decides who reads it: all answers to a prompt have one reader."""
-        return (document if isinstance(document, str) else document.prompt)[: self.item_chars]
+    def _has(self, document: Document, role: str) -> bool:
+        """Whether a document is the role's: all answers to a prompt have one reader besides training."""
+        if isinstance(document, str):
+            return self.shares.split(self.draw, document[: self.item_chars]) == role
+        return role in ("train", self.shares.split(self.draw, document.prompt[: self.item_chars]))
 
 
 @lru_cache(maxsize=8)  # every stream and every split of the items reads the same texts
@@ -161,7 +163,7 @@ def _document(row: dict[str, Any], source: Source) -> Document | None:
         return text.lstrip() or None
     prompt = _text(row, source.prompt_field, source.path)
     if not prompt.strip() or not text.strip():
-        return None
+        return text.lstrip() or None
     apart = prompt[-1].isspace() or text[0].isspace()
     return Pair(prompt, text if apart else f" {text}")
 

@@ -1,0 +1,65 @@
+"""`undo robustify`: a model that forgets for good, with a card that says how well."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undo.cli.run import Overrides
+
+
+def robustify(
+    model: Annotated[str, typer.Argument(help="A Hugging Face folder, a model in the hub's cache, or a saved recipe.")],
+    overrides: Overrides = None,
+    forget: Annotated[str | None, typer.Option(help="Texts of what must go: a file, a folder, a data set.")] = None,
+    retain: Annotated[str | None, typer.Option(help="Texts of what must stay.")] = None,
+    adapter: Annotated[str | None, typer.Option(help="A PEFT adapter to merge into the model first.")] = None,
+    budget: Annotated[float, typer.Option(help="Compute, as a share of a fresh student's; decides the noise.")] = 0.3,
+    method: Annotated[str, typer.Option(help="How to suppress (undo list methods).")] = "maxent",
+    suite: Annotated[str, typer.Option(help="Attacks to withstand: quick, standard or exhaustive.")] = "quick",
+    out: Annotated[Path, typer.Option(help="Folder for model, card, certificates and artifacts.")] = Path(
+        "robustified"
+    ),
+    save_recipe: Annotated[Path | None, typer.Option(help="Write the recipe to look at or change, and leave.")] = None,
+    shard_size: Annotated[str, typer.Option(help="Largest file of weights.")] = "5GB",
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the cores.")] = None,
+) -> int:
+    """Make a model forget for good: suppress, noise, distil, attack, report."""
+    from undo import api
+    from undo.cli.errors import DONE, FAILED, tell
+    from undo.cli.progress import open_progress
+    from undo.cli.summary import print_attacks
+    from undo.study.environment import available_cores
+
+    recipe = _recipe(model, forget, retain, adapter, budget, method, suite, overrides or [])
+    if save_recipe is not None:
+        api.save_recipe(recipe, save_recipe)
+        print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
+        return DONE
+    processes = workers or available_cores()
+    with open_progress(api.plan(recipe), out, processes) as listener:
+        made = api.run_robustify(recipe, out, processes, listener, shard_size)
+    for failure in made.certificate.failures:
+        tell(f"failed: {failure['label']}: {failure['message']}")
+    print_attacks(made.certificate, made.suppressed)
+    print(f"suppressed only: {made.suppressed.verdict}")
+    print(f"this model: {made.certificate.verdict}")
+    print(f"model and card: {made.model}")
+    print(f"certificate: {out / 'certificate.html'}")
+    print(f"report: {made.study.folder / 'report' / 'index.html'}")
+    return FAILED if made.certificate.failures else DONE
+
+
+def _recipe(model: str, forget: str | None, retain: str | None, *choices: Any) -> Any:
+    """By the options, or the saved one with its overrides."""
+    from undo import api
+    from undo.spec.errors import UserError
+
+    adapter, budget, method, suite, overrides = choices
+    if Path(model).suffix in (".yaml", ".yml"):
+        if forget or retain:
+            raise UserError(f"{model} says what to forget and what to keep; leave --forget and --retain out")
+        return api.load_recipe(model, overrides)
+    if not forget or not retain:
+        raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
+    return api.robustify_recipe(model, forget, retain, budget, method, suite, overrides, adapter)

@@ -1,0 +1,106 @@
+"""The card of a model that was made to forget: what was removed, how, on which data, at what cost, and the attacks."""
+
+from typing import Any
+
+from undo import __version__
+from undo.report import rows as r
+from undo.report.certificate import worst_of_attacks
+from undo.report.page import template
+from undo.study.certificate import Certificate, Row
+
+Cells = list[str]
+
+
+def render_card(
+    results: r.Results, student: str, certificate: Certificate, suppressed: Certificate, precision: str
+) -> str:
+    """The card's Markdown, from the study's results and the certificates of the student and of its teacher."""
+    recipe, row = results["recipe"], r.by_id(results)[student][0]
+    assert certificate.before is not None
+    return template("card.md").render(
+        before=certificate.before,
+        forget=certificate.forget,
+        verdict=certificate.verdict,
+        facts=_facts(recipe, row, precision),
+        unit=certificate.metric["unit"],
+        n_forget=f"{results['metrics']['forget']['n_items']:,}",
+        n_retain=f"{results['metrics']['retain']['n_items']:,}",
+        cost=[_cost(results, id, name) for id, name in _named(row).items()],
+        suite=certificate.suite,
+        margin=r.percent(certificate.utility["margin"]),
+        zero=certificate.scale["zero"],
+        one=certificate.scale["one"],
+        attacks=attack_rows(certificate, suppressed),
+        caution=_caution(certificate, precision),
+        data=[_data(name, given) for name, given in (("forget", certificate.forget), ("retain", certificate.retain))],
+        shares=_shares(recipe["data"]["dataset"]["shares"]),
+        version=__version__,
+    )
+
+
+def _named(row: r.Row) -> dict[str, str]:
+    return {"base": "the original", row["teacher"]: "suppressed only", row["id"]: "**this model**"}
+
+
+def _facts(recipe: dict[str, Any], row: r.Row, precision: str) -> list[tuple[str, str]]:
+    suppress, distil = recipe["suppress"][row["teacher"]], row["distil"]
+    start = "freshly initialised weights" if row["noise_alpha"] is None else f"{row['noise_alpha']:g} of noise"
+    scale = "" if row["noise_beta"] is None else f" of scale {row['noise_beta']:g}"
+    stopped = "within the rule" if distil["stopped_by_rule"] else "all its steps: the rule did not hold"
+    gap = f"{r.percent(distil['gap'])} short of the teacher's retain score on validation, {stopped}"
+    return [
+        ("suppression", f"{row['method']}, {suppress['steps']} steps of 2 x {suppress['batch_rows']} rows"),
+        ("student", f"a copy with {start}{scale}" if row["noise_alpha"] is not None else start),
+        ("distillation", f"{distil['steps']} steps of {recipe['distil']['batch_rows']} rows, no labels; {gap}"),
+        ("training FLOPs", r.large(row["flops"])),
+        ("rows", f"{recipe['data']['row_tokens']} tokens"),
+        ("precision", f"trained and attacked in fp32, saved in {precision}"),
+    ]
+
+
+def _cost(results: r.Results, id: str, name: str) -> Cells:
+    row = r.by_id(results)[id][0]
+    scores = [r.form_of(results, domain)(row[domain]) for domain in ("forget", "retain")]
+    return [name, *scores, r.plain(row["retain_kl_from_base"])]
+
+
+def attack_rows(own: Certificate, suppressed: Certificate) -> list[Cells]:
+    """The worst row of each attack: forget score and recovered fraction of the suppressed model, then of this one."""
+    form = r.percent if own.metric["unit"] == "fraction" else r.plain
+    worst = [worst_of_attacks(certificate) for certificate in (suppressed, own)]
+    return [
+        [
+            f"`{attack}`" if attack != "none" else "none",
+            *(text for of in worst for text in _worst(of.get(attack), form)),
+        ]
+        for attack in worst[1]
+    ]
+
+
+def _worst(row: Row | None, form: r.Format) -> Cells:
+    if row is None:
+        return ["–", "–"]
+    fraction = "–" if row.recovered_fraction is None else r.percent(row.recovered_fraction)
+    interval = row.recovered_fraction_interval
+    spread = f" [{r.percent(interval[0])}, {r.percent(interval[1])}]" if interval else ""
+    outside = "" if row.within_utility else " (costs more)"
+    return [f"{form(row.recovery)}{outside}", f"{fraction}{spread}"]
+
+
+def _caution(certificate: Certificate, precision: str) -> str:
+    parts = []
+    if certificate.oracle is None:
+        parts.append("No oracle was given, so what an attack teaches anew counts as recovered.")
+    if precision != "float32":
+        parts.append(f"The weights were attacked in fp32, before they were rounded to {precision}.")
+    return " ".join(parts)
+
+
+def _data(name: str, given: dict[str, str | None]) -> Cells:
+    return [name, f"`{given['name']}`", f"`{given['sha256']}`" if given["sha256"] else "read by name"]
+
+
+def _shares(shares: dict[str, float]) -> str:
+    named = {"attack": "the adversary", "test": "test questions", "valid": "validation"}
+    parts = [f"{r.percent(share)} {named[name]}" for name, share in shares.items()]
+    return f"{r.percent(1 - sum(shares.values()))} training, {', '.join(parts)}"

@@ -1,0 +1,126 @@
+"""Whether a study of somebody's own model fits into memory and onto the disk, asked before anything runs."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from undo import models
+from undo.spec.errors import UserError
+from undo.study.plan import Plan, Stage
+
+WEIGHT_BYTES = {"adopt": 8, "data": 0, "teach": 4, "suppress": 24, "distil": 20, "attack": 20, "evaluate": 8}
+"""Bytes per weight that a stage holds at once, all fp32: the model, its gradient and AdamW's two moments (16) with a
+copy that does not move (4) and, in suppression, the one that it is compared with (4); without training two models."""
+LAYER_VECTORS = 16
+"""Vectors of a token that a layer keeps for its backward pass, in widths of the model (MLP and attention included)."""
+PROCESS_BYTES = 6e8
+"""A worker with torch and transformers, before it has a model."""
+SMALL = 1e7
+"""Weights up to which one thread per process is fastest and memory is no question."""
+KNOBS = {
+    "suppress": ("suppress.NAME.optim", "its micro_batches"),
+    "distil": ("distil.optim", "its micro_batches"),
+    "attack": ("attacks.NAME.attack", "its batch_rows"),
+}
+"""Where a recipe says how much of a step a stage holds at once."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Worker processes that fit, and the threads of each."""
+
+    workers: int
+    threads: int = 1
+
+
+def is_large(plan: Plan) -> bool:
+    """Whether the study is about somebody's model of more than a few million weights."""
+    return plan.origin is not None and plan.origin.weights > SMALL
+
+
+def crew_that_fits(plan: Plan, wanted: int, cores: int, out: Path) -> Crew:
+    """As many of the wanted workers as memory holds. Raises UserError where it does not hold one, or the disk is small.
+
+    Small models take one thread per process; large ones share the cores out.
+    """
+    if not is_large(plan):
+        return Crew(wanted)
+    need, free = max(stage_bytes(plan, stage) for stage in plan.stages.values()), free_memory()
+    if need > free:
+        raise UserError(_too_large(plan, need, free))
+    _check_disk(plan, out)
+    workers = min(wanted, int(free // need))
+    return Crew(workers, max(1, cores // workers))
+
+
+def stage_bytes(plan: Plan, stage: Stage) -> float:
+    """Estimated peak memory of a stage in bytes."""
+    assert plan.origin is not None
+    width, layers = models.width_and_layers(plan.origin.folder)
+    rows, checkpointing = _rows_at_once(stage.settings)
+    tokens = rows * plan.recipe.data.row_tokens
+    kept = layers + LAYER_VECTORS if checkpointing else layers * LAYER_VECTORS
+    return PROCESS_BYTES + WEIGHT_BYTES.get(stage.kind, 8) * plan.origin.weights + 4 * tokens * width * kept
+
+
+def _rows_at_once(settings: dict[str, Any]) -> tuple[int, bool]:
+    """Rows of a micro-batch (a method's are retain and forget), and whether activations are computed again."""
+    attack, optim = settings.get("attack", {}), settings.get("optim", {})
+    rows = settings.get("batch_rows") or attack.get("batch_rows") or 0
+    both = 2 if "method" in settings else 1
+    checkpointing = bool(optim.get("gradient_checkpointing") or attack.get("gradient_checkpointing"))
+    return -(-both * rows // optim.get("micro_batches", 1)), checkpointing
+
+
+def free_memory() -> float:
+    """Bytes that processes can still take: the GPU's where there is one, else the machine's or the container's."""
+    import torch
+
+    if torch.cuda.is_available():
+        return float(torch.cuda.mem_get_info()[0])
+    return min(_available(), _container_room())
+
+
+def _available() -> float:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return float("inf")  # elsewhere than on Linux nothing is known beforehand
+
+
+def _container_room(group: Path = Path("/sys/fs/cgroup")) -> float:
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        return float("inf") if limit == "max" else float(limit) - float((group / "memory.current").read_text())
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def _too_large(plan: Plan, need: float, free: float) -> str:
+    assert plan.origin is not None
+    largest = max(plan.stages.values(), key=lambda stage: stage_bytes(plan, stage))
+    fixed = PROCESS_BYTES + WEIGHT_BYTES[largest.kind] * plan.origin.weights
+    what = f"'{largest.label}' needs about {_gb(need)} of memory for {plan.origin.weights / 1e6:,.0f}M weights in fp32"
+    if fixed > free:
+        return f"{what}, {_gb(free)} are free; use a machine or GPU with more, or a smaller model"
+    place, less = KNOBS.get(largest.kind, KNOBS["distil"])
+    return f"{what}, {_gb(free)} are free; set {place}.gradient_checkpointing=true, or {less} for fewer rows at once"
+
+
+def _check_disk(plan: Plan, out: Path) -> None:
+    """Models that the study will write, against what the disk has left."""
+    assert plan.origin is not None
+    made = [stage for stage in plan.stages.values() if stage.kind in ("adopt", "suppress", "distil")]
+    missing = [stage for stage in made if not (out / "artifacts" / stage.id / "manifest.json").exists()]
+    place = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
+    need, free = 4.0 * plan.origin.weights * len(missing), shutil.disk_usage(place).free
+    if need > free:
+        raise UserError(
+            f"{len(missing)} models take about {_gb(need)}, the disk of {out} has {_gb(free)}; choose --out"
+        )
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB"
