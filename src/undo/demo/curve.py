@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from undo.demo.exhibit import Exhibit, Row, attack_name
 from undo.demo.relearning import Relearning
 from undo.report import rows as r
-from undo.report.figures import COLOURS, colour
+from undo.report.style import COLOURS, colour
 
 SYMBOLS = {"base": "circle", "teacher": "square", "student": "diamond", "oracle": "triangle-up"}
 
