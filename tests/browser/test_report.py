@@ -194,6 +194,11 @@ def test_on_paper_there_are_no_controls_and_light_figures(file, visit):
 
 def test_captions_on_a_phone_keep_clear_of_the_buttons(file, visit):
     page = visit(file, viewport={"width": 390, "height": 800})
+    for figure in page.locator("figure").all():
+        caption = figure.locator("figcaption").evaluate(
+            "(e) => e.getBoundingClientRect().right - parseFloat(getComputedStyle(e).paddingRight)"
+        )
+        assert caption <= figure.locator(".save").bounding_box()["x"]
     for region in page.locator(".wide:visible").all():
         caption, button = (
             region.locator("caption span").bounding_box(),
