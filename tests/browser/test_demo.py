@@ -2,6 +2,8 @@
 
 import gc
 import socket
+import subprocess
+import sys
 import time
 import weakref
 
@@ -15,13 +17,36 @@ pytest.importorskip("gradio", reason="gradio is not installed: pip install -c co
 pytestmark = MARKS
 
 
+WORDS = [
+    "name=words",
+    "pretrain.base_steps=20",
+    "pretrain.oracle_steps=20",
+    "data.dataset={name: language, max_passages: 400, test_items: 20, valid_items: 10}",
+    "suppress={maxent: {method: maxent, steps: 4, batch_rows: 4, optim: {learning_rate: 1.0e-3}}}",
+    "distil.students=[{init: noised, noise_alpha: [0.3], teachers: [maxent]}]",
+    "distil.stop.max_steps=10",
+    "attacks.relearn.skills=[forget]",
+    "attacks.relearn.attack.learning_rates=[0.003]",
+]
+
+
 @pytest.fixture(scope="module")
-def desk(smoke):
-    """The smoke study, at the desk that serves it."""
+def words(tmp_path_factory):
+    """The folder of a study of another setting, whose metric is a loss."""
+    out = tmp_path_factory.mktemp("words")
+    command = [sys.executable, "-m", "undo", "run", "smoke", *WORDS, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return next(out.glob("words-*"))
+
+
+@pytest.fixture(scope="module")
+def desk(smoke, words):
+    """The smoke study and one of another setting, at the desk that serves them."""
     from undo.demo.desk import Desk
     from undo.demo.exhibit import open_exhibit
 
-    return Desk(open_exhibit(smoke.folder))
+    return Desk([open_exhibit(smoke.folder), open_exhibit(words)])
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +122,9 @@ def ask(page, typed: str) -> str:
     return page.locator(".given").first.text_content()
 
 
-def test_every_model_answers_and_shows_the_likeliest_tokens(visit, desk):
-    page, item = visit(), next(item for item in desk.shelf.items.values() if item.domain == "forget")
+def test_every_model_answers_and_shows_the_likeliest_tokens(visit, desk, smoke):
+    page, items = visit(), desk.shelves[smoke.folder.name].items
+    item = next(item for item in items.values() if item.domain == "forget")
     assert ask(page, item.prompt) == item.prompt
     assert [card.get_attribute("data-model") for card in page.locator(".card").all()] == [
         "base",
@@ -122,6 +148,8 @@ def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(v
         seen.add(live_points(page))
         time.sleep(0.05)
     assert len(seen) >= 3 and live_points(page) == 20  # 0, the recorded 5 and 10, and every third step to 50
+    lines = page.evaluate("document.querySelector('#curve .js-plotly-plot').data.map((t) => [t.name, t.x.length])")
+    assert ["oracle, recorded", 3] in lines and lines[-1] == ["UNDO α 0.5, live", 20]
     assert page.locator("#progress").text_content().strip().startswith("Step 50 of 50")
     page.click("#numbers summary")
     rows = [row.locator("td").all_text_contents() for row in page.locator("#numbers tr").all()[1:]]
@@ -129,7 +157,32 @@ def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(v
     of_student = (curve for curve in smoke.results["curves"] if curve["model"] == "undo-0.5-maxent")
     recorded = next(c for c in of_student if c["skill"] == "forget" and c["variant"] == {"learning_rate": 0.003})
     assert {p["step"]: round(100 * p["forget"], 1) for p in recorded["points"]}.items() <= drawn.items()
+    assert ask(page, "3+4=") == "3+4=" and page.locator(".card").count() == 5  # the attacked copy is asked again
     assert serious_findings(page) == []
+
+
+def test_more_steps_than_the_published_adversary_takes_are_not_taken(visit, slow):
+    page = visit()
+    attack(page, 100_000)
+    page.wait_for_function("document.querySelector('#progress').textContent.includes('of 500 ')")
+    page.click("#stop")
+    page.wait_for_selector("[data-model=attacked]")
+
+
+def test_another_setting_brings_its_own_models_prompts_and_guide(visit, words):
+    page = visit()
+    assert "Equations that end in =" in page.locator("h2 + p").first.text_content()
+    page.get_by_label("Setting").click()
+    page.get_by_role("option", name=f"language ({words.name})").click()
+    page.wait_for_selector("[data-model='undo-0.3-maxent']")
+    assert "Forgotten: Japanese" in page.locator("h2 + p").first.text_content()
+    picked = page.locator("button.gallery-item, button", has_text="keep: ").first
+    picked.click()
+    page.wait_for_function("!document.querySelector('.given').textContent.match(/[\\u3040-\\u30ff]/)")
+    assert "nats per token" in page.locator(".verdict").first.text_content()
+    attack(page, 10)
+    page.wait_for_selector("[data-model=attacked]")
+    assert live_points(page) == 11 and "Step 10 of 10" in page.locator("#progress").text_content()
 
 
 def test_two_visitors_attack_at_once_and_a_third_is_answered(visit, slow):
@@ -196,5 +249,7 @@ def test_hostile_prompts_are_text_and_nothing_else(visit):
 
 def test_the_page_fits_a_phone_in_the_dark(visit):
     page = visit(viewport={"width": 390, "height": 800}, color_scheme="dark")
+    attack(page, 10)
+    page.wait_for_selector("[data-model=attacked]")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert serious_findings(page) == []

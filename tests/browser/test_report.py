@@ -7,7 +7,7 @@ import pytest
 from axe import serious_findings
 from chromium import MARKS, SECOND, chromium, listen
 
-from tests.report_synthetic import STEPS, make_results, with_oracle_students
+from tests.report_synthetic import STEPS, as_losses, make_results, with_oracle_students
 from undo.report import rows as r
 from undo.report.compare import compare, write_comparison
 from undo.report.page import write_report
@@ -22,8 +22,12 @@ def results():
 
 @pytest.fixture(scope="module")
 def file(results, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("out")
-    (folder / "report").mkdir()
+    return written(results, tmp_path_factory.mktemp("out"))
+
+
+def written(results, folder):
+    """The page of a study's results."""
+    (folder / "report").mkdir(parents=True)
     (folder / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
     return write_report(folder)
 
@@ -66,6 +70,30 @@ def menu(page, label: str):
     return page.locator("label", has_text=label).locator("select")
 
 
+def test_headline_curves_and_tables_show_the_numbers_of_results_json(file, visit, results):
+    page, scores = visit(file), r.scores_at(results, "relearn", 150)
+    points = page.evaluate(
+        """document.getElementById('headline').data.filter((t) => t.hovertemplate)
+        .map((t) => [/<b>(.*?)<.b>/.exec(t.hovertemplate)[1], t.x[0], t.y[0]])"""
+    )
+    placed = [s for s in scores.values() if s["relative_robustness"] is not None]
+    assert points == [[s["model"], s["relative_compute"], s["relative_robustness"]] for s in placed]
+    assert {"suppressed", "oracle"} <= set(page.locator("#headline .annotation-text").all_text_contents())
+    envelope = [e.mean for _, e in r.envelope(results, "relearn", "fresh-rmu")]
+    assert drawn(page, "relearning-0-1")["fresh student"] == envelope
+    rows = page.locator("table", has_text="After 150 steps").locator("tbody tr").all()
+    shown = {row.locator("th").text_content(): numbers(row) for row in rows}
+    fields = ("n_seeds", "recovery", "neutral_recovery", "specific_recovery", "relative_robustness", "relative_compute")
+    assert shown == {id: [s[f] for f in fields if s[f] is not None] for id, s in scores.items()}
+    answer = page.locator("#answer .lead").text_content()
+    assert r.scored(scores["oracle"], "recovery").text(r.percent) in answer
+
+
+def numbers(row) -> list[float]:
+    """The full values of a table's row."""
+    return [float(each.get_attribute("value")) for each in row.locator("data").all()]
+
+
 def values(results, model, rate, seed, skill="forget"):
     curve = next(
         c for c in r.curves_of(results, "relearn", model, skill)[seed] if c["variant"]["learning_rate"] == rate
@@ -101,7 +129,11 @@ def test_switches_draw_the_curves_of_results_json(file, visit, results):
     before = path.get_attribute("d")
     menu(page, "Seed").select_option("1")
     assert path.get_attribute("d") != before
-    menu(page, "Method").select_option("oracle")
+    method, others = menu(page, "Method"), set(drawn(page, id))
+    method.focus()
+    page.keyboard.press("ArrowUp")
+    assert method.input_value() == "maxent" and set(drawn(page, id)) != others
+    method.select_option("oracle")
     menu(page, "Skill").select_option("forget")
     assert menu(page, "Student (α)").locator("option").all_text_contents()[0] == "all"
     assert "fresh student" in drawn(page, id) and "suppressed" not in drawn(page, id)
@@ -134,6 +166,8 @@ def test_tables_and_figures_can_be_saved(file, visit, results):
     assert [float(row["y"]) for row in points if row["curve"] == "oracle"] == drawn(page, "explorer-0-0")["oracle"]
     assert saved(page, "SVG: What each model cost").read_text().startswith("<svg")
     assert saved(page, "PNG: Robustness over compute").read_bytes()[1:4] == b"PNG"
+    claims = list(csv.DictReader(saved(page, "CSV: Each claim").read_text().splitlines()))
+    assert {row["claim"][:3] for row in claims} >= {"C1.", "C2.", "C3."} and claims[0]["verdict"] == "holds"
 
 
 def test_sample_answers_are_those_before_and_after_the_worst_variant(file, visit):
@@ -144,14 +178,56 @@ def test_sample_answers_are_those_before_and_after_the_worst_variant(file, visit
 
 def test_on_paper_there_are_no_controls_and_light_figures(file, visit):
     page = visit(file, color_scheme="dark")
+    ink = lambda: page.evaluate("getComputedStyle(document.querySelector('#headline .xtitle')).fill")  # noqa: E731
+    light, dark = "rgb(31, 39, 48)", "rgb(215, 221, 229)"
+    assert ink() == dark
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
-    assert not page.locator(".controls").first.is_visible() and not page.locator(".save").first.is_visible()
-    assert page.locator("#headline .main-svg").first.is_visible()
+    for css in (".controls", ".save", ".records", "nav"):
+        assert not page.locator(css).first.is_visible()
+    assert ink() == light and page.locator("#headline .main-svg").first.bounding_box()["width"] == 640
+    heading, caption = (page.locator(css).first.bounding_box() for css in ("#evidence > p", "#evidence caption"))
+    assert heading["y"] + heading["height"] <= caption["y"]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert ink() == dark
+
+
+def test_captions_on_a_phone_keep_clear_of_the_buttons(file, visit):
+    page = visit(file, viewport={"width": 390, "height": 800})
+    for figure in page.locator("figure").all():
+        caption = figure.locator("figcaption").evaluate(
+            "(e) => e.getBoundingClientRect().right - parseFloat(getComputedStyle(e).paddingRight)"
+        )
+        assert caption <= figure.locator(".save").bounding_box()["x"]
+    for region in page.locator(".wide:visible").all():
+        caption, button = (
+            region.locator("caption span").bounding_box(),
+            region.locator("xpath=preceding-sibling::*[1]//button").bounding_box(),
+        )
+        assert caption["x"] + caption["width"] <= button["x"] or button["y"] + button["height"] <= caption["y"]
+
+
+def test_losses_are_drawn_as_far_as_the_attack_went_and_a_search_shows_its_settings(visit, results, tmp_path):
+    losses = as_losses(results)
+    for curve in losses["curves"]:
+        curve["points"][0] |= {"forget": 40.0}
+    page = visit(written(losses, tmp_path / "losses"))
+    ranges = page.evaluate(
+        "['relearning-0-0', 'explorer-0-0'].map((id) => document.getElementById(id).layout.yaxis.range)"
+    )
+    assert all(7 < high < 9 for _, high in ranges)
+    search = {**results, "curves": [], "scores": [], "answers": []}
+    page = visit(written(search, tmp_path / "search"))
+    rows = r.by_id(results)
+    assert drawn(page, "settings")["rmu"] == [r.mean_of(rows["rmu"], "retain").mean]
+    assert serious_findings(page) == []
 
 
 def test_several_studies_side_by_side(visit, results, tmp_path):
     other = json.loads(json.dumps(make_results(methods=("maxent",))).replace("synthetic-0a1b", "other-1b2c"))
     write_comparison(compare([results, other]), tmp_path / "comparison.html")
-    page = visit(tmp_path / "comparison.html")
+    page = visit(tmp_path / "comparison.html", color_scheme="dark")
     assert [name for name in drawn(page, "headline")] == ["synthetic-0a1b", "other-1b2c"]
+    assert page.locator("#relearning .main-svg:first-child").count() == 3
+    assert page.locator("#matching .main-svg:first-child").count() == 2
     assert serious_findings(page) == []

@@ -164,7 +164,7 @@ def test_show_and_markdown_and_side_by_side_without_a_new_run(tmp_path):
     one, other = str(tmp_path / "one"), str(tmp_path / "other")
     shown = undo("show", one)
     assert shown.returncode == 0 and "undo-0.6-maxent" in shown.stdout and "▁" in shown.stdout and "█" in shown.stdout
-    assert "Every model was attacked with 2 variants" in shown.stdout and "note: " in shown.stdout
+    assert "After 150 steps of “relearn”, forget is at" in shown.stdout and "note: " in shown.stdout
     told = undo("report", one, "--format", "md")
     assert told.stdout.startswith("## one\n") and "| fresh-maxent | 2 |" in told.stdout
     both = undo("report", one, other, "--out", str(tmp_path / "both.html"))

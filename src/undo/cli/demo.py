@@ -12,7 +12,11 @@ from undo.cli.run import Out
 
 def demo(
     study: Annotated[
-        Path | None, typer.Argument(help="A study's folder, such as runs/quickstart-3f9a; without one, smoke is run.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[STUDY]...",
+            help="A study's folder, such as runs/quickstart-3f9a; several: to choose from; without one, smoke is run.",
+        ),
     ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     host: Annotated[str, typer.Option(help="Address to serve; by default nobody else reaches the page.")] = "127.0.0.1",
@@ -26,14 +30,15 @@ def demo(
     from undo.demo.serve import LOOPBACK, check, serving
 
     check(host, port)
-    folder = study or _smoke(out)
-    exhibit = open_exhibit(folder)
+    folders = study or [_smoke(out)]
+    exhibits = [open_exhibit(folder) for folder in folders]
     from undo.demo.desk import Desk  # only now: it imports torch, and wrong input is told before
 
-    with serving(Desk(exhibit), host, port) as address:
+    with serving(Desk(exhibits), host, port) as address:
         if host not in LOOPBACK:
             tell("note: whoever reaches this machine can use the page, and its processor")
-        print(f"demo of {folder.name}: {address} (Ctrl-C ends it)", flush=True)
+        names = ", ".join(exhibit.name for exhibit in exhibits)
+        print(f"demo of {names}: {address} (Ctrl-C ends it)", flush=True)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:  # how a demo is meant to end

@@ -13,5 +13,5 @@ def show(study: Annotated[Path, typer.Argument(help="A study's folder, such as r
     from undo.study.results import load_results
 
     results = load_results(study)
-    print(f"{results['study']}: {results['recipe']['summary']}\n\n{answer(results)}\n")
+    print("\n\n".join([f"{results['study']}: {results['recipe']['summary']}", *answer(results)]), end="\n\n")
     print_summary(results)

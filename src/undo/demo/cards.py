@@ -12,7 +12,7 @@ from undo.demo.prompts import Prompt
 from undo.demo.relearning import Relearning
 from undo.evals import Evaluation
 from undo.report import rows as r
-from undo.report.figures import colour
+from undo.report.style import colour
 
 ABOUT = {
     "base": "has read everything",

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from undo.demo.exhibit import Exhibit, Row, attack_name
 from undo.demo.relearning import Relearning
 from undo.report import rows as r
-from undo.report.figures import COLOURS, colour
+from undo.report.style import COLOURS, colour
 
 SYMBOLS = {"base": "circle", "teacher": "square", "student": "diamond", "oracle": "triangle-up"}
 
@@ -22,7 +22,7 @@ def curve_figure(exhibit: Exhibit, lineup: list[Row], attack: str, steps: int, l
     if live:
         traces.append(_line(live.row, live.points, skill, names, f"{r.label(live.row)}, live", width=4))
     figure = go.Figure(traces)
-    _lay_out(figure, steps, _axis(exhibit, skill))
+    _lay_out(figure, steps, _axis(exhibit, skill, figure))
     if chance := exhibit.results["metrics"]["forget"].get("chance"):
         figure.add_hline(chance, line={"dash": "dot", "width": 1, "color": COLOURS["base"]}, annotation_text="guessing")
     return figure
@@ -71,13 +71,19 @@ def _line(row: Row, points: list[Row], skill: str, form: r.Format, name: str, wi
     )
 
 
-def _axis(exhibit: Exhibit, skill: str) -> dict[str, Any]:
-    """Shares from 0 to 1 whatever the curve does; of losses the range is not known before."""
+def _axis(exhibit: Exhibit, skill: str, figure: go.Figure) -> dict[str, Any]:
+    """Shares from 0 to 1 whatever the curve does; losses as far as attacked models have them, for an oracle that never
+    learnt the skill starts far above.
+    """
     metric = exhibit.results["metrics"][skill]
     if metric["unit"] == "fraction":
         return {"title": {"text": metric["name"]}, "tickformat": ".0%", "range": [-0.03, 1.03]}
-    relearned = "" if metric["higher_is_better"] else "; lower: relearned"
-    return {"title": {"text": f"{metric['name']}, {metric['unit']}{relearned}"}}
+    relearned = "" if metric["higher_is_better"] else " (lower: relearned)"
+    lines: list[Row] = figure.to_plotly_json()["data"]
+    shown = [y for line in lines for x, y in zip(line["x"], line["y"], strict=True) if x]
+    room = 0.06 * (max(shown) - min(shown)) + 0.01 if shown else 0.0
+    bounds = {"range": [min(shown) - room, max(shown) + room]} if shown else {}
+    return {"title": {"text": f"{metric['name']}<br>{metric['unit']}{relearned}"}, **bounds}
 
 
 def _lay_out(figure: go.Figure, steps: int, y_axis: dict[str, Any]) -> None:

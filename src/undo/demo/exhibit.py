@@ -23,6 +23,11 @@ class Exhibit:
     results: Row
 
     @property
+    def name(self) -> str:
+        """The study's."""
+        return self.results["study"]
+
+    @property
     def seeds(self) -> list[int]:
         """Seeds of the study, one replication each."""
         return sorted({row["seed"] for row in self.results["models"]})
@@ -43,6 +48,10 @@ class Exhibit:
         """Those of a suppressed model, and the controls that learnt from one in which nothing was suppressed."""
         taught = [row for row in r.of_role(self.results, "student") if row["teacher"] not in self.suppressed]
         return [*(r.students_of(self.results, suppressed) if suppressed else []), *taught]
+
+    def student_name(self, row: Row) -> str:
+        """A student's label; a control's with its teacher."""
+        return r.label(row) if row["teacher"] in self.suppressed else f"{r.label(row)} of the {row['teacher']}"
 
     def lineup(self, suppressed: str | None, student: str | None, seed: int) -> list[Row]:
         """The models to compare, as far as the study has them: base, suppressed, student, oracle."""

@@ -32,10 +32,17 @@ def read_prompt(tokenizer: Any, typed: str) -> Prompt:
     ids = tokenizer([text], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"][0]
     room = tokenizer.model_max_length - 1 - new_tokens(tokenizer)
     if len(ids) > room or len(typed) > MOST_CHARACTERS:
-        ids = ids[-room:]
+        ids = _whole(tokenizer, ids[-room:])
         notes.append(f"Your text has {len(typed):,} characters; the models read its last {len(ids):,} tokens.")
         text = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
     return Prompt(text, ids, notes)
+
+
+def _whole(tokenizer: Any, ids: list[int]) -> list[int]:
+    """Without the rest of a character that was cut in two."""
+    while tokenizer.decode(ids, clean_up_tokenization_spaces=False).startswith("\ufffd"):
+        ids = ids[1:]
+    return ids
 
 
 def new_tokens(tokenizer: Any) -> int:

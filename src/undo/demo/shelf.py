@@ -21,18 +21,18 @@ POINTS = 20  # of a live curve, besides those that the study recorded: enough to
 
 
 class Shelf:
-    """Answers and attacks for everybody, one computation at a time.
+    """Answers and attacks for everybody, one computation at a time, which `turn` sees to for all shelves together.
 
     Threads share the GIL, so that several at once would not be faster; and torch's FLOP counter, which the training
     loop uses, watches every module of the process.
     """
 
-    def __init__(self, exhibit: Exhibit) -> None:
+    def __init__(self, exhibit: Exhibit, turn: threading.Lock) -> None:
         torch.set_num_threads(1)  # as the study's workers, to the same numbers; the other cores serve the page
         self.exhibit = exhibit
         self.corpus = data.open_corpus(exhibit.corpus)
         self.items = {item.prompt: item for item in self.corpus.items() if item.prompt}
-        self.turn = threading.Lock()
+        self.turn = turn
         self._load = lru_cache(KEPT)(lambda folder: models.freeze(models.load_model(folder)))
 
     def model(self, row: Row) -> Any:

@@ -48,6 +48,12 @@ def _shares(results: Results, model: str, floor: str, ceiling: str) -> list[floa
     return [(low[s] - one[s]) / (low[s] - high[s]) for s in one if s in low and s in high and low[s] != high[s]]
 
 
+def _robust(results: Results, model: str) -> bool:
+    """Whether relative robustness is defined: teacher and oracle can be told apart."""
+    last = r.budgets(results, attack := r.attacks(results)[0])[-1]
+    return r.scores_at(results, attack, last).get(model, {}).get("relative_robustness") is not None
+
+
 def _oracle_matching(results: Results) -> Effects:
     students = {row["id"]: row for row in r.of_role(results, "student") if row.get("teacher") == "oracle"}
     fresh = [id for id, row in students.items() if row["student_init"] == "fresh"]
@@ -78,7 +84,7 @@ def _rises_with_alpha(results: Results) -> Effects:
 def _reaches_oracle(results: Results) -> Effects:
     for teacher in r.of_role(results, "teacher"):
         noised = _noised_by_alpha(results, teacher["id"])
-        if noised and r.curves_of(results, r.attacks(results)[0], "oracle"):
+        if noised and _robust(results, noised[-1]["id"]):
             strongest = noised[-1]["id"]
             yield strongest, _shares(results, strongest, teacher["id"], "oracle")
 
@@ -139,8 +145,7 @@ def _for_half(results: Results) -> Effects:
     for id, score in r.scores_at(results, attack, last).items():
         teacher = r.by_id(results)[id][0].get("teacher") or ""
         cheap = score["relative_compute"] is not None and score["relative_compute"] <= 0.5
-        known = score["relative_robustness"] is not None
-        if teacher in results["recipe"]["suppress"] and cheap and known and r.keeps_retain(results, id):
+        if teacher in results["recipe"]["suppress"] and cheap and _robust(results, id) and r.keeps_retain(results, id):
             yield f"{id} at {score['relative_compute']:.2f}", _shares(results, id, teacher, "oracle")
 
 

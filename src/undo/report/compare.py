@@ -7,9 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from undo.report import figures
+from undo.report import figures, style
 from undo.report import rows as r
-from undo.report.tables import Cell, Line, Table, cell
+from undo.report.tables import NOTHING, Cell, Line, Table, cell
 from undo.spec.errors import UserError
 from undo.study.artifacts import write_atomically
 
@@ -65,7 +65,7 @@ def _scores(studies: list[Results], attack: str, budget: int) -> Table:
 
 def _cells(study: Results, score: r.Row | None) -> list[Cell]:
     if score is None:
-        return [Cell("–")] * 3
+        return [NOTHING] * 3
     return [
         cell(r.scored(score, "recovery"), r.form_of(study, "forget")),
         cell(r.scored(score, "relative_robustness"), r.plain),
@@ -74,8 +74,8 @@ def _cells(study: Results, score: r.Row | None) -> list[Cell]:
 
 
 def _differences(studies: list[Results]) -> Table:
-    """Every setting in which the recipes differ."""
-    flat = [_flat(study["recipe"]) for study in studies]
+    """Every setting in which the recipes differ, beside their names."""
+    flat = [_flat({k: v for k, v in study["recipe"].items() if k not in ("name", "summary")}) for study in studies]
     settings = [
         key for key in dict.fromkeys(key for of in flat for key in of) if len({str(of.get(key)) for of in flat}) > 1
     ]
@@ -84,18 +84,33 @@ def _differences(studies: list[Results]) -> Table:
 
 
 def _flat(settings: Any, path: str = "") -> dict[str, Any]:
-    """`{"distil.stop.max_gap": 0.05}`; lists by their places."""
-    if isinstance(settings, dict | list) and settings:
+    """`{"distil.stop.max_gap": 0.05}`; lists of more than numbers and words by their places."""
+    nested = isinstance(settings, dict) or any(isinstance(each, dict | list) for each in _listed(settings))
+    if nested and settings:
         pairs = settings.items() if isinstance(settings, dict) else enumerate(settings)
         found = [_flat(value, f"{path}.{key}" if path else str(key)) for key, value in pairs]
         return {key: value for each in found for key, value in each.items()}
     return {path: settings}
 
 
+def _listed(settings: Any) -> list[Any]:
+    return settings if isinstance(settings, list) else []
+
+
+def panels(comparison: Comparison) -> dict[str, dict[str, go.Figure]]:
+    """F3 and F2 over studies: what comes back to each one's models, and how its students matched an oracle."""
+    found: dict[str, dict[str, go.Figure]] = {"relearning": {}, "matching": {}}
+    for study in comparison.studies:
+        drawn = figures.relearning_panels(study, comparison.attack), figures.matching_panels(study, comparison.attack)
+        for kind, of in zip(found, drawn, strict=True):
+            found[kind] |= {f"{study['study']}: {title}": figure for title, figure in of.items()}
+    return found
+
+
 def comparison_figure(comparison: Comparison) -> go.Figure | None:
     """F4 with a colour per study; None where relative robustness is defined nowhere."""
     traces = []
-    for study, shade in zip(comparison.studies, figures.PALETTE * len(comparison.studies), strict=False):
+    for study, shade in zip(comparison.studies, style.PALETTE * len(comparison.studies), strict=False):
         scores = r.scores_at(study, comparison.attack, comparison.budget).values()
         placed = [s for s in scores if s["relative_robustness"] is not None and s["relative_compute"] is not None]
         robust, compute = ([r.scored(s, f"relative_{what}") for s in placed] for what in ("robustness", "compute"))
@@ -104,15 +119,15 @@ def comparison_figure(comparison: Comparison) -> go.Figure | None:
     titles = "relative compute: FLOPs of suppress + distil / FLOPs of pretraining the oracle", "relative robustness"
     if not traces:
         return None
-    return figures.new_figure(traces, *titles).update_xaxes(tickformat=".0%", rangemode="tozero")
+    return style.new_figure(traces, *titles).update_xaxes(tickformat=".0%", rangemode="tozero")
 
 
 def _points(study: Results, scores: list[r.Row], compute: list, robust: list, shade: str) -> go.Scatter:
     return go.Scatter(
         x=[e.mean for e in compute],
         y=[e.mean for e in robust],
-        error_x=figures.error(compute, shade),
-        error_y=figures.error(robust, shade),
+        error_x=style.error(compute, shade),
+        error_y=style.error(robust, shade),
         mode="markers",
         name=escape(study["study"]),
         marker={"size": 10, "color": shade},
@@ -127,6 +142,8 @@ def write_comparison(comparison: Comparison, target: Path) -> None:
 
     figure = comparison_figure(comparison)
     drawn = [] if figure is None else [shown("headline", "headline", "Robustness over compute", figure)]
+    for kind, of in panels(comparison).items():
+        drawn += [shown(f"{kind}-{i}", kind, title, each) for i, (title, each) in enumerate(of.items())]
     page = template("compare.html").render(
         comparison=comparison,
         figures=drawn,

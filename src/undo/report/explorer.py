@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from undo.report import figures
 from undo.report import rows as r
+from undo.report import style
 from undo.study.scores import worst_case
 
 Results = r.Results
@@ -27,7 +27,8 @@ def explorer(results: Results, attack: str) -> dict[str, Any]:
             "variant": [WORST, *map(r.variant_label, r.variants(results, attack))],
             "seed": [*([MEAN] if len(seeds) > 1 else []), *map(str, seeds)],
         },
-        "titles": {skill: figures.metric_title(results, skill) for skill in skills},
+        "titles": {skill: style.metric_title(results, skill) for skill in skills},
+        "losses": r.form_of(results, "forget") is not r.percent,
         "models": models,
         "steps": steps,
         "lines": _lines(results, attack, steps),
@@ -41,7 +42,7 @@ def _models(results: Results) -> list[dict[str, Any]]:
         {
             "id": row["id"],
             "name": r.label(row),
-            "colour": figures.colour(row),
+            "colour": style.colour(row),
             "method": row["id"] if row["role"] == "teacher" else row.get("teacher"),
             "student": row["role"] == "student",
         }

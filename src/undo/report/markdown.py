@@ -14,7 +14,7 @@ def as_markdown(results: Results) -> str:
     caveats = [f"- {caveat}" for caveat in words.caveats(results)]
     parts = [
         f"## {results['study']}",
-        words.answer(results),
+        *words.answer(results),
         *(["Read with care:\n\n" + "\n".join(caveats)] * any(caveats)),
     ]
     return "\n\n".join([*parts, *map(as_table, scored)]) + "\n"

@@ -77,6 +77,13 @@ function curves(all, chosen) {
   }));
 }
 
+// A y axis for losses under attack; before it, that of a model that never learnt the skill is far above.
+function attacked(traces) {
+  const shown = traces.flatMap((trace) => trace.y.filter((_, i) => trace.x[i] > 0));
+  const [low, high] = [Math.min(...shown), Math.max(...shown)], room = 0.06 * (high - low) + 0.01;
+  return shown.length ? [low - room, high + room] : [0, 1];
+}
+
 for (const bar of document.querySelectorAll("[data-explorer]")) {
   const id = bar.dataset.explorer, all = JSON.parse(document.getElementById(bar.dataset.lines).textContent);
   const menu = (name) => bar.querySelector(`[data-choice=${name}]`);
@@ -87,6 +94,7 @@ for (const bar of document.querySelectorAll("[data-explorer]")) {
   };
   const show = () => {
     plots[id].data = curves(all, chosen());
+    if (all.losses) Object.assign(plots[id].layout.yaxis, { range: attacked(plots[id].data), autorange: false });
     document.querySelector(`[id="${id}"]`).closest("figure").querySelector("small").textContent = "↑ " + all.titles[menu("skill").value];
     draw(id, darkScheme.matches);
   };
@@ -120,7 +128,14 @@ function figureRows(id) {
 
 function tableRows(table) {
   const number = (cell) => cell.querySelector("data")?.value ?? cell.firstChild?.textContent.trim();
-  return [...table.rows].map((row) => [...row.cells].flatMap((cell) => [number(cell), cell.querySelector("small")?.textContent]));
+  const cells = (row) => [...row.cells].flatMap((cell) => [number(cell), cell.querySelector("small")?.textContent]);
+  const of = table.dataset.groups;
+  let group = of;  // the head's cell, then that of the rows below each group's line
+  return [...table.rows].flatMap((row) => {
+    if (row.className !== "group") return [of ? [group, ...cells(row)] : cells(row)];
+    group = row.textContent.trim();
+    return [];
+  });
 }
 
 function image(id, format) {

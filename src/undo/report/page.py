@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from undo.report import evidence, figures, pipeline, tables, words
+from undo.report import bars, evidence, figures, pareto, pipeline, style, tables, words
 from undo.report import rows as r
 from undo.report.explorer import explorer
 from undo.study.artifacts import write_atomically
@@ -17,9 +17,11 @@ from undo.study.results import load_results, results_file
 
 Results = r.Results
 ENDS = ("low", "high")
-CITATION = """@misc{lee2025distillation,
+CITATION = """@inproceedings{lee2025distillation,
   title = {Distillation Robustifies Unlearning},
-  author = {Lee, Bruce W. and others},
+  author = {Lee, Bruce W. and Foote, Addie and Infanger, Alex and Shor, Leni and Kamath, Harish and
+            Goldman-Wetzler, Jacob and Woodworth, Bryce and Cloud, Alex and Turner, Alexander Matt},
+  booktitle = {Advances in Neural Information Processing Systems},
   year = {2025},
   eprint = {2506.06278},
   archivePrefix = {arXiv}
@@ -65,17 +67,19 @@ def render(results: Results) -> str:
     """The page's HTML."""
     sections = [_attack_section(results, attack, i) for i, attack in enumerate(r.attacks(results))]
     headline, costs = _headline(results), _costs(results)
+    settings = None if sections else _settings(results)
     drawn = [each for section in sections for each in section["figures"]]
-    drawn += [each for each in (headline, costs) if each]
+    drawn += [each for each in (headline, settings, costs) if each]
     return template("page.html").render(
         results=results,
         answer=words.answer(results),
         findings=words.findings(results),
         caveats=words.caveats(results),
         headline=headline,
+        settings=settings,
         costs=costs,
-        key=figures.key(results),
-        letters=figures.LETTERS,
+        key=style.key(results),
+        letters=style.LETTERS,
         columns=pipeline.columns(results),
         sections=sections,
         models=tables.models_table(results),
@@ -103,21 +107,26 @@ def _headline(results: Results) -> dict[str, Any] | None:
     return shown("headline", "headline", title, figure)
 
 
+def _settings(results: Results) -> dict[str, Any] | None:
+    figure = pareto.settings_pareto(results)
+    return None if figure is None else shown("settings", "settings", "What is kept, over what is left", figure)
+
+
 def _costs(results: Results) -> dict[str, Any] | None:
-    figure = figures.cost_bars(results)
+    figure = bars.cost_bars(results)
     return None if figure is None else shown("costs", "costs", "What each model cost", figure)
 
 
 def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
     """Everything the page shows about one attack."""
     budgets = r.budgets(results, attack)
-    specific = figures.specific_recovery(results, attack)
-    pareto = figures.pareto_panels(results, attack)
+    specific = bars.specific_recovery(results, attack)
+    kept = pareto.pareto_panels(results, attack)
     panels = {
         "matching": figures.matching_panels(results, attack),
         "relearning": figures.relearning_panels(results, attack),
         "alpha": {f"Students of {id}": plot for id, plot in figures.alpha_panels(results, attack).items()},
-        "pareto": {"Retain over forget": list(pareto.values())[-1]} if pareto else {},
+        "pareto": {"Retain over forget": list(kept.values())[-1]} if kept else {},
         "signal": figures.signal_panels(results, attack),
         "labels": figures.label_panels(results, attack),
         "specific": {f"After {budgets[-1]:,} attack steps": specific} if specific else {},
@@ -131,7 +140,7 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
             for kind, plots in panels.items()
             for j, (title, plot) in enumerate(plots.items())
         ],
-        "pareto": {step: _plot(plot) for step, plot in pareto.items()},
+        "pareto": {step: _plot(plot) for step, plot in kept.items()},
         "explorer": explorer(results, attack),
         "scores": tables.scores_table(results, attack) if budgets else None,
     }

@@ -4,7 +4,7 @@ import math
 from html import escape
 
 from undo.report import rows as r
-from undo.report.figures import colour
+from undo.report.style import colour
 from undo.report.svg import (
     BOTTOM,
     HEIGHT,

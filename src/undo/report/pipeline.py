@@ -38,7 +38,13 @@ def _pretrained(results: Results) -> list[Box]:
     return [Box(id, notes[id], _cost(results, groups[id], settings.get(f"{id}_steps"))) for id in made]
 
 
+MOST_BOXES = 8  # of suppressed models; a search has dozens
+
+
 def _teachers(results: Results) -> list[Box]:
+    """A box per suppressed model; of a search, one per method."""
+    if len(r.of_role(results, "teacher")) > MOST_BOXES:
+        return _methods(results)
     groups, settings = r.by_id(results), results["recipe"].get("suppress") or {}
     boxes = []
     for teacher in r.of_role(results, "teacher"):
@@ -46,6 +52,18 @@ def _teachers(results: Results) -> list[Box]:
         note = f"base → teacher, by {teacher['method']}"
         boxes.append(Box(teacher["id"], note, _cost(results, groups[teacher["id"]], steps)))
     return boxes
+
+
+def _methods(results: Results) -> list[Box]:
+    methods: dict[str, list[r.Row]] = {}
+    for row in results["models"]:
+        if row["role"] == "teacher":
+            methods.setdefault(row["method"], []).append(row)
+    counts = {name: len({row["id"] for row in rows}) for name, rows in methods.items()}
+    return [
+        Box(name, f"{counts[name]} setting{'s' * (counts[name] > 1)}; each", _cost(results, rows, None))
+        for name, rows in methods.items()
+    ]
 
 
 def _students(results: Results) -> list[Box]:

@@ -63,6 +63,11 @@ def of_role(results: Results, role: str) -> list[Row]:
     return [rows[0] for rows in by_id(results).values() if rows[0]["role"] == role]
 
 
+def of_roles(results: Results, *roles: str) -> list[Row]:
+    """The same for several roles, in their order."""
+    return [row for role in roles for row in of_role(results, role)]
+
+
 def students_of(results: Results, teacher: str) -> list[Row]:
     """One row per student: noised by rising alpha, then the others."""
     students = [row for row in of_role(results, "student") if row.get("teacher") == teacher]
@@ -171,6 +176,11 @@ def budgets(results: Results, attack: str) -> list[int]:
 def scores_at(results: Results, attack: str, budget: int) -> dict[str, Row]:
     """Rows of `scores` by model."""
     return {r["model"]: r for r in results["scores"] if (r["attack"], r["budget"]) == (attack, budget)}
+
+
+def last_scores(results: Results, attack: str) -> dict[str, Row]:
+    """Those at the attack's largest budget."""
+    return scores_at(results, attack, max(budgets(results, attack), default=0))
 
 
 def percent(value: float) -> str:

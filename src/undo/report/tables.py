@@ -1,6 +1,6 @@
 """The report's tables: a head, and rows whose numbers keep their full value and the links to their records."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from undo.report import rows as r
@@ -30,11 +30,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its name, its cells, and the links of each column of records."""
+    """A row: its name, its cells, the links of each column of records, and what it stands under with its neighbours."""
 
     name: str
     cells: list[Cell]
     links: list[list[Link]] = field(default_factory=list)
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,23 @@ class Table:
     columns: list[tuple[str, str]]
     lines: list[Line]
     records: tuple[str, ...] = ()  # titles of the columns of links
+    groups: str = ""  # what rows are grouped by
+
+
+NOTHING = Cell("–")
+
+
+def filled(table: Table) -> Table:
+    """The table without columns that are empty in every row."""
+    kept = [i for i in range(len(table.columns)) if any(line.cells[i] != NOTHING for line in table.lines)]
+    lines = [replace(line, cells=[line.cells[i] for i in kept]) for line in table.lines]
+    return replace(table, columns=[table.columns[i] for i in kept], lines=lines)
 
 
 def cell(estimate: r.Estimate, form: r.Format) -> Cell:
     """A mean over seeds."""
     if estimate.mean is None:
-        return Cell("–")
+        return NOTHING
     half = None if estimate.low is None else estimate.mean - estimate.low
     return Cell(form(estimate.mean), estimate.mean, "" if half is None else f"± {form(half)}")
 
@@ -72,7 +84,7 @@ def models_table(results: Results) -> Table:
     tested = {row["inputs"].get("model"): row["id"] for row in results.get("stages", []) if row["kind"] == "evaluate"}
     lines = [Line(id, _model_cells(results, rows), _model_links(rows, tested)) for id, rows in r.by_id(results).items()]
     caption = "Models before any attack: mean over seeds ± half the 95 % interval"
-    return Table(caption, "model", columns, lines, ("made, by seed", "tested, by seed"))
+    return filled(Table(caption, "model", columns, lines, ("made, by seed", "tested, by seed")))
 
 
 def _model_cells(results: Results, rows: list[r.Row]) -> list[Cell]:
@@ -118,7 +130,7 @@ def scores_table(results: Results, attack: str) -> Table:
         for id, score in r.scores_at(results, attack, budget).items()
     ]
     caption = f"After {budget:,} steps of {attack}: worst case over {len(r.variants(results, attack))} variants"
-    return Table(caption, "model", columns, lines, ("deciding curve, by seed",))
+    return filled(Table(caption, "model", columns, lines, ("deciding curve, by seed",)))
 
 
 def _score_cells(results: Results, score: r.Row) -> list[Cell]:
@@ -189,7 +201,7 @@ def _answer_cells(results: Results, attack: str, answers: list[r.Row]) -> list[C
 
 def _said(row: r.Row | None) -> Cell:
     if row is None:
-        return Cell("–")
+        return NOTHING
     right = row["said"].strip() == row["expected"].strip()
     return Cell(f"{'✓ ' if right else ''}{row['said'].strip() or '(nothing)'}")
 
@@ -197,9 +209,10 @@ def _said(row: r.Row | None) -> Cell:
 def evidence_table(rows: list[Evidence]) -> Table | None:
     """What these results say about the claims; None where they say nothing."""
     texts = {claim.id: claim for claim in CLAIMS}
-    columns = [("compared", ""), ("seeds", "n"), ("effect", "95\u00a0% interval"), ("verdict", "")]
-    lines = [Line(_claim(texts[row.claim]), _evidence_cells(row)) for row in rows]
-    return Table("Each claim by what this study found", "claim", columns, lines) if lines else None
+    columns = [("seeds", "n"), ("effect", "95\u00a0% interval"), ("verdict", "")]
+    lines = [Line(row.experiment, _evidence_cells(row), group=_claim(texts[row.claim])) for row in rows]
+    caption = "Each claim by what this study found"
+    return Table(caption, "compared", columns, lines, groups="claim") if lines else None
 
 
 def _claim(claim: Claim) -> str:
@@ -209,7 +222,6 @@ def _claim(claim: Claim) -> str:
 def _evidence_cells(row: Evidence) -> list[Cell]:
     effect = r.Estimate(row.effect, row.ci_low, row.ci_high, row.n_seeds)
     return [
-        Cell(row.experiment),
         Cell(str(row.n_seeds), row.n_seeds),
         Cell(f"{row.effect:.2f}", row.effect, effect.interval(lambda value: f"{value:.2f}")),
         Cell(row.verdict),

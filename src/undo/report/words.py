@@ -17,17 +17,52 @@ class Finding:
     points: list[str]
 
 
-def answer(results: Results) -> str:
-    """What was measured, and for how many suppressed models distillation is shown to help."""
+def answer(results: Results) -> list[str]:
+    """Three sentences: what came back to whom, for how many suppressed models distillation helped, how it was asked."""
     attack, scores = _largest(results)
+    if not scores and not results["recipe"].get("attacks", True):
+        count = len(r.of_role(results, "teacher"))
+        return [f"This study attacks nothing: it looks for settings, of which {count} are shown before any attack."]
     if not scores:
-        return "No attack has been finished, so this study does not answer anything yet."
+        return ["No attack has been finished, so this study does not answer anything yet."]
+    parts = [_came_back(results, attack, scores), _verdict(results, scores), _asked(results, attack)]
+    return [part for part in parts if part]
+
+
+def _came_back(results: Results, attack: str, scores: Scores) -> str:
+    """A suppressed model, its most robust student and the oracle after the attack."""
+    teachers = [row["id"] for row in r.of_role(results, "teacher") if row["id"] in scores]
+    best = _best_student(results, scores)
+    teacher = r.by_id(results)[best["model"]][0]["teacher"] if best else next(iter(teachers), None)
+    named = [(teacher, "it was only suppressed")] if teacher else [("base", "nothing was suppressed")]
+    named += [(best["model"], "that was distilled")] if best else []
+    named += [("oracle", "it was never learnt")]
+    form = r.form_of(results, "forget")
+    told = [f"{r.scored(scores[id], 'recovery').text(form)} where {what} ({id})" for id, what in named if id in scores]
+    found = f"After {r.budgets(results, attack)[-1]:,} steps of “{attack}”, forget is at {', '.join(told)}."
+    if best is None:
+        return found
+    robust, compute = r.scored(best, "relative_robustness"), r.scored(best, "relative_compute")
+    return (
+        f"{found} Between suppression alone (0) and the oracle (1), {best['model']} stands at "
+        f"{robust.text(r.plain)}, for {compute.text(r.percent)} of the FLOPs of pretraining the oracle."
+    )
+
+
+def _best_student(results: Results, scores: Scores) -> r.Row | None:
+    """The score of the most robust student of a suppressed model."""
+    students = [row for teacher in r.of_role(results, "teacher") for row in r.students_of(results, teacher["id"])]
+    return _robustest(results, scores, students)
+
+
+def _asked(results: Results, attack: str) -> str:
     count, seeds = len(r.variants(results, attack)), len({row["seed"] for row in results["models"]})
     spread = "one seed, no interval" if seeds == 1 else f"mean and 95{r.PERCENT} interval over {seeds} seeds"
+    best = "best score" if r.higher_is_better(results, "forget") else "lowest loss"
+    reached = f"any of {count} variants" if count > 1 else "the attack"
     return (
-        f"Every model was attacked with {count} variant{'s' * (count > 1)} of “{attack}” for up to "
-        f"{r.budgets(results, attack)[-1]:,} steps. Recovery is the best forget score that any variant reached "
-        f"({r.describe_metric(results, 'forget')}; {spread}). {_verdict(results, scores)}"
+        f"Every model was attacked alike; a number is the {best} on forget that {reached} reached "
+        f"({r.describe_metric(results, 'forget')}; {spread})."
     )
 
 
@@ -51,6 +86,8 @@ def caveats(results: Results) -> list[str]:
         found.append("No oracle in these results, so relative robustness and relative compute are not defined.")
     if not r.of_role(results, "student"):
         found.append("No student in these results, so nothing is said about distillation.")
+    if not r.attacks(results):
+        return found  # of candidates, what is weak is what the figure shows
     return [
         *found,
         *_weak_suppression(results),
@@ -152,19 +189,19 @@ LEFT = 0.05  # the protocol's expectation of a suppression: forget at most 5 %, 
 
 
 def _weak_suppression(results: Results) -> list[str]:
-    groups, found = r.by_id(results), []
+    groups, incomplete, costly = r.by_id(results), [], []
     if r.form_of(results, "forget") is not r.percent:
         return []
+    base = r.mean_of(groups.get("base", []), "retain").mean or 0.0
     for id in (row["id"] for row in r.of_role(results, "teacher")):
         forget, retain = (r.mean_of(groups[id], name).mean or 0.0 for name in ("forget", "retain"))
-        base = r.mean_of(groups.get("base", []), "retain").mean or 0.0
         if forget > LEFT + results["metrics"]["forget"].get("chance", 0.0):
-            found.append(f"Suppression by {id} is incomplete: forget is {r.percent(forget)} before the attack.")
+            incomplete.append(f"{id} {r.percent(forget)}")
         if base - retain > LEFT:
-            found.append(
-                f"Suppression by {id} costs retain: {r.percent(retain)}, where the base has {r.percent(base)}."
-            )
-    return found
+            costly.append(f"{id} {r.percent(retain)}")
+    found = [f"Suppression is incomplete; forget before the attack: {', '.join(incomplete)}."] * bool(incomplete)
+    costs = f"Suppression costs retain, where the base has {r.percent(base)}: {', '.join(costly)}."
+    return found + [costs] * bool(costly)
 
 
 TELLING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
@@ -174,17 +211,18 @@ def _telling_teachers(results: Results) -> list[str]:
     """Teachers whose distributions say more about the right forget token than an oracle's, or than nothing."""
     groups = r.by_id(results)
     base, oracle = (r.mean_of(groups.get(id, []), "forget_signal").mean for id in ("base", "oracle"))
-    floor, found = max(0.0, oracle or 0.0), []
+    floor, telling = max(0.0, oracle or 0.0), []
     for id in (row["id"] for row in r.of_role(results, "teacher")):
         signal = r.mean_of(groups[id], "forget_signal").mean
         if base is None or signal is None or base - floor < 1 or signal - floor <= TELLING * (base - floor):
             continue  # within a nat of an oracle, the base itself has hardly anything to tell
-        share = r.percent((signal - floor) / (base - floor))
-        found.append(
-            f"{id} still says {share} of what the base says about the right forget token beyond an oracle; its "
-            "students will hear it. Suppress longer or harder before distilling."
-        )
-    return found
+        telling.append(f"{id} {r.percent((signal - floor) / (base - floor))}")
+    if not telling:
+        return []
+    return [
+        f"These still say a share of what the base says about the right forget token beyond an oracle, and their "
+        f"students will hear it: {', '.join(telling)}. Suppress longer or harder before distilling."
+    ]
 
 
 def _missed_rule(results: Results) -> list[str]:

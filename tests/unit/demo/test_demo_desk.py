@@ -1,11 +1,16 @@
 """What a demo says and refuses, without a browser."""
 
+import inspect
 import socket
+from pathlib import Path
 
 import pytest
 
+from tests.report_synthetic import as_losses, make_results
+from undo.cli.demo import demo
 from undo.data.dataset import Item
 from undo.demo import exhibit, prompts, serve, visitors
+from undo.demo.curve import curve_figure
 from undo.spec.errors import UserError
 
 
@@ -35,6 +40,37 @@ def test_a_prompt_is_cleaned_and_cut_to_the_context(typed, text, told):
     prompt = prompts.read_prompt(Letters(), typed)
     assert (prompt.text, prompt.notes) == (text, told)
     assert len(prompt.ids) + 1 + prompts.new_tokens(Letters()) <= Letters.model_max_length
+
+
+class Bytes(Letters):
+    """A token per byte."""
+
+    def __call__(self, texts, **options):
+        return {"input_ids": [list(text.encode()) for text in texts]}
+
+    def decode(self, ids, **_):
+        return bytes(ids).decode(errors="replace")
+
+
+def test_a_character_that_was_cut_in_two_is_left_out():
+    prompt = prompts.read_prompt(Bytes(), "あいうえお")  # 15 bytes, of which 7 fit
+    assert (prompt.text, len(prompt.ids)) == ("えお", 6)
+
+
+def test_losses_are_drawn_as_far_as_the_attack_went():
+    results = as_losses(make_results())
+    for curve in results["curves"]:
+        curve["points"][0] |= {"forget": 40.0}
+    show = exhibit.Exhibit(Path("nowhere"), results)
+    (attack, *_), lineup = show.attacks, show.lineup("rmu", "undo-0.6-rmu", 1)
+    low, high = curve_figure(show, lineup, attack, 150, None).layout.yaxis.range
+    assert low > 2.5 and 7 < high < 9
+    shares = exhibit.Exhibit(Path("nowhere"), make_results())
+    assert curve_figure(shares, lineup, attack, 150, None).layout.yaxis.range == (-0.03, 1.03)
+
+
+def test_by_default_nobody_else_reaches_the_page():
+    assert inspect.signature(demo).parameters["host"].default in serve.LOOPBACK
 
 
 def test_a_very_long_prompt_is_cut_before_it_is_tokenized():

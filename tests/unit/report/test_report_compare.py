@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tests.report_synthetic import make_results
+from tests.report_synthetic import make_results, with_oracle_students
 from undo.report import rows as r
-from undo.report.compare import compare, write_comparison
+from undo.report.compare import compare, panels, write_comparison
 from undo.report.markdown import as_markdown, comparison_as_markdown
 from undo.spec.errors import UserError
 
@@ -38,6 +38,15 @@ def test_only_the_settings_that_differ_are_named(studies):
         "suppress.rmu.steps": ["30", "–"],
     }
     assert compare([studies[0], studies[0]]).differences.lines == []
+    studies[1]["recipe"]["seeds"] = [1, 2, 3]
+    lines = {line.name: [cell.text for cell in line.cells] for line in compare(studies).differences.lines}
+    assert lines["seeds"] == ["[1, 2]", "[1, 2, 3]"]
+
+
+def test_relearning_and_oracle_matching_stand_side_by_side(studies):
+    found = panels(compare([with_oracle_students(studies[0]), studies[1]]))
+    assert list(found["relearning"]) == ["synthetic-0a1b: maxent", "synthetic-0a1b: rmu", "other-1b2c: maxent"]
+    assert list(found["matching"]) == ["synthetic-0a1b: Distance to the oracle", "synthetic-0a1b: Relearning"]
 
 
 def test_nothing_in_common_is_told(studies):

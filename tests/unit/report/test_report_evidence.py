@@ -93,6 +93,11 @@ def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(res
     assert by_claim(make_results((1,)))["C2", "fresh-maxent against maxent"].verdict == "partly (one seed)"
 
 
+def test_where_teacher_and_oracle_cannot_be_told_apart_nothing_is_said_of_the_way_between(results):
+    results["scores"] = [row | {"relative_robustness": None} for row in results["scores"]]
+    assert not {claim for claim, _ in by_claim(results)} & {"C3b", "P3"}
+
+
 def test_the_command_writes_rows_and_page(results, tmp_path):
     (tmp_path / "synthetic").mkdir()
     (tmp_path / "synthetic" / "results.json").write_text(json.dumps(results))

@@ -6,8 +6,9 @@ from itertools import pairwise
 import pytest
 
 from tests.report_synthetic import STEPS, as_losses, make_results
-from undo.report import figures, picture, svg, words
+from undo.report import figures, pareto, picture, pipeline, svg, words
 from undo.report import rows as r
+from undo.report.page import render
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_headline_places_every_score_with_its_interval(results):
 def test_a_panel_per_method_and_a_figure_per_budget(results):
     assert list(figures.relearning_panels(results, "relearn")) == ["maxent", "rmu"]
     assert list(figures.alpha_panels(results, "relearn")) == ["maxent", "rmu"]
-    assert list(figures.pareto_panels(results, "relearn")) == list(STEPS)
+    assert list(pareto.pareto_panels(results, "relearn")) == list(STEPS)
 
 
 def test_one_seed_draws_no_interval():
@@ -59,6 +60,39 @@ def test_one_seed_draws_no_interval():
     panel = figures.relearning_panels(results, "relearn")["maxent"]
     assert all(trace.fill is None for trace in panel.data)
     assert "one seed: no interval" in json.dumps(panel.to_plotly_json())
+
+
+def test_panels_beside_each_other_are_equally_high(results):
+    results["models"] = [row for row in results["models"] if row["id"] != "fresh-rmu"]
+    layouts = [panel.layout for panel in figures.relearning_panels(results, "relearn").values()]
+    assert len({(layout.height, layout.margin.b) for layout in layouts}) == 1
+
+
+def test_an_axis_of_losses_is_that_of_attacked_models():
+    results = as_losses(make_results())
+    for curve in results["curves"]:
+        curve["points"][0] |= {"forget": 40.0}
+    low, high = figures.relearning_panels(results, "relearn")["maxent"].layout.yaxis.range
+    assert low < 3.1 and 7 < high < 9
+
+
+def test_a_search_shows_its_settings_instead_of_a_headline(results):
+    search = {**results, "curves": [], "scores": [], "recipe": {**results["recipe"], "attacks": {}}}
+    points = {t.name: (t.x, t.y) for t in pareto.settings_pareto(search).data}
+    rows = r.by_id(results)
+    means = [pytest.approx(r.mean_of(rows["rmu"], name).mean) for name in ("forget", "retain")]
+    assert [points["rmu"][0][0], points["rmu"][1][0]] == means
+    assert "looks for settings" in words.answer(search)[0] and not any("costs" in c for c in words.caveats(search))
+    html = render(search)
+    assert "What is kept, over what is left" in html and "No attack has been finished" not in html
+
+
+def test_the_boxes_of_a_search_are_its_methods():
+    results = make_results(methods=tuple(f"rmu-{i}" for i in range(9)))
+    for row in results["models"]:
+        row["method"] = row["method"] and "rmu"
+    (box,) = dict(pipeline.columns(results))["suppress"]
+    assert (box.title, box.note) == ("rmu", "9 settings; each")
 
 
 def test_no_headline_where_robustness_is_undefined(results):
@@ -77,17 +111,30 @@ def test_a_loss_far_above_the_others_does_not_flatten_the_picture():
     assert "≥" in drawn and ">40<" not in drawn
 
 
+@pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
+def test_the_answer_opens_with_what_came_back_to_whom(results, of):
+    results = of(results)
+    scores, form = r.scores_at(results, "relearn", 150), r.form_of(results, "forget")
+    students = [score for id, score in scores.items() if id.endswith(("-maxent", "-rmu"))]
+    best = max(students, key=lambda score: score["relative_robustness"])["model"]
+    opening, _, asked = words.answer(results)
+    for id in (best.partition("-")[2], best, "oracle"):
+        assert f"{r.scored(scores[id], 'recovery').text(form)} where" in opening and f"({id})" in opening
+    assert f"{best} stands at {r.scored(scores[best], 'relative_robustness').text(r.plain)}" in opening
+    assert ("best score" in asked) == results["metrics"]["forget"]["higher_is_better"]
+
+
 def test_words_count_only_what_the_intervals_show(results):
-    assert "Of 2 suppressed models, 2 have a student" in words.answer(results)
+    assert "Of 2 suppressed models, 2 have a student" in words.answer(results)[1]
     for row in results["scores"]:
         row["relative_robustness_ci"] = [-0.1, 1.2]
-    assert "Of 2 suppressed models, 0 have a student" in words.answer(results)
-    assert "for 0 of 2" in words.answer(results)
+    assert "Of 2 suppressed models, 0 have a student" in words.answer(results)[1]
+    assert "for 0 of 2" in words.answer(results)[1]
 
 
 def test_words_of_one_seed_claim_nothing():
     results = make_results(seeds=(1,))
-    assert "do not show a difference" in words.answer(results)
+    assert "do not show a difference" in words.answer(results)[1]
     assert any(caveat.startswith("One seed: no interval") for caveat in words.caveats(results))
 
 
@@ -105,7 +152,11 @@ def test_caveats_name_what_is_missing_and_weak(results):
             row["forget"] = 0.3
     results["models"] = [row for row in results["models"] if row["role"] in ("base", "teacher")]
     caveats = " ".join(words.caveats(results))
-    assert "No oracle" in caveats and "No student" in caveats and "Suppression by rmu is incomplete" in caveats
+    assert (
+        "No oracle" in caveats
+        and "No student" in caveats
+        and "incomplete; forget before the attack: rmu 30.0" in caveats
+    )
 
 
 def test_labels_of_the_picture_keep_their_distance():
@@ -118,8 +169,8 @@ def test_labels_of_the_picture_keep_their_distance():
 def test_a_teacher_that_still_tells_is_named(results):
     for row in results["models"]:
         row["forget_signal"] = {"base": 9.0, "oracle": 4.0, "maxent": 4.2, "rmu": 5.0}.get(row["id"], 0.0)
-    told = [caveat for caveat in words.caveats(results) if "still says" in caveat]
-    assert len(told) == 1 and told[0].startswith("rmu still says 20.0")
+    told = [caveat for caveat in words.caveats(results) if "still say" in caveat]
+    assert len(told) == 1 and ": rmu 20.0" in told[0]
 
 
 def test_what_guessing_scores_is_no_incomplete_suppression(results):

@@ -1,0 +1,51 @@
+"""The certificate of an audit as its readers open it: light, dark, a phone; no script, no network."""
+
+import pytest
+from axe import serious_findings
+from chromium import MARKS, chromium, listen
+
+from undo.report.certificate import write_certificate
+from undo.study.certificate import Certificate, Row
+
+pytestmark = MARKS
+MODEL = {"name": "a-model", "sha256": "0" * 64}
+
+
+def row(attack: str, budget: int, fraction: float, within: bool) -> Row:
+    interval = (fraction - 0.1, fraction + 0.1)
+    oracle = 0.1
+    return Row(attack, {"learning_rate": 1e-3}, budget, 9, 0.5, (0.4, 0.6), oracle, fraction, interval, 1.5, within)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    rows = [row("relearn", 10, 0.3, True), row("relearn", 100, 0.9, False), row("lora", 100, 0.4, True)]
+    certificate = Certificate(
+        study="audit-0a1b",
+        suite="quick",
+        **dict.fromkeys(("model", "oracle", "before", "forget", "retain"), MODEL),
+        metric={"name": "exact match", "unit": "fraction", "n_items": 120, "higher_is_better": True},
+        scale={"zero": "the oracle under the same attack", "one": "the model before"},
+        utility={"retain_loss": 1.4, "margin": 0.1},
+        attacks=rows,
+        worst_case=rows[2],
+        verdict="lora brings back 40 %.",
+        failures=[{"stage": "x", "label": "probe", "message": "loss is NaN"}],
+        environment={"python": "3.11", "packages": {"torch": "2.13"}},
+    )
+    folder = tmp_path_factory.mktemp("audit")
+    write_certificate(certificate, folder)
+    return folder
+
+
+@pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 800}}, {"color_scheme": "dark"}, {}])
+def test_the_certificate_is_accessible_fits_and_loads_nothing(folder, options):
+    said, asked = [], []
+    with chromium() as browser:
+        page = browser.new_context(offline=True, **options).new_page()
+        listen(page, said, asked)
+        page.goto((folder / "certificate.html").as_uri())
+        assert page.locator(".bar").count() == 2 and page.locator("tbody tr").count() == 3
+        assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
+        assert serious_findings(page) == []
+    assert said == [] and all(url.startswith(("file://", "data:")) for url in asked)
