@@ -127,6 +127,7 @@ def stage_version(kind: str) -> int:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
+    _refuse_unasked(recipe)
     plan = Plan(recipe, _origin(recipe), _compared(recipe))
     adopted = _adopted(plan)
     corpus = _add_corpus(plan, adopted)
@@ -144,6 +145,15 @@ def _add_corpus(plan: Plan, adopted: str | None) -> str:
         settings["dataset"][name]["path"] = content_hash(path)
     outside = {name: str(path.resolve()) for name, path in sources.items()}
     return plan.add("data", "data", settings, {"model": adopted} if adopted else {}, outside=outside)
+
+
+def _refuse_unasked(recipe: Recipe) -> None:
+    """What an attack brings back has to be asked about."""
+    dataset: Any = recipe.data.dataset
+    for name, attack in recipe.attacks.items():
+        if unasked := [skill for skill in attack.skills if skill not in dataset.asked()]:
+            what = f"the dataset '{dataset.name}' asks nothing about '{unasked[0]}'"
+            raise UserError(f"attacks.{name}.skills: {what}; give it questions, or leave the skill out")
 
 
 def _refuse_twins(names: list[str]) -> None:
