@@ -28,12 +28,17 @@ def suites() -> list[str]:
 
 
 def recipe_of_audit(
-    model: str, texts: dict[str, Any], suite: str, compared: dict[str, str | None], overrides: Sequence[str]
+    model: str,
+    texts: dict[str, Any],
+    suite: str,
+    compared: dict[str, str | None],
+    overrides: Sequence[str],
+    benchmarks: dict[str, Any] | None = None,
 ) -> Recipe:
     """The recipe that attacks a model with a suite.
 
     Args: texts, the dataset settings of what is to be forgotten and kept; compared, paths of `oracle` and `before`,
-    None where there is none; overrides, `key.path=value` on the recipe.
+    None where there is none; overrides, `key.path=value` on the recipe; benchmarks, the settings of `Benchmarks`.
     Raises UserError where the model, the suite or an override is wrong.
     """
     if suite not in suites():
@@ -50,6 +55,8 @@ def recipe_of_audit(
         "audit": {"suite": " ".join([suite, *overrides])}
         | {role: {"path": path} for role, path in compared.items() if path is not None},
     }
+    if benchmarks:
+        content["benchmarks"] = benchmarks
     content["data"] = {
         "dataset": texts | {"shares": SHARES} | content["data"]["dataset"],
         "row_tokens": _row_tokens(models.limits(folder).context),
