@@ -35,6 +35,12 @@ def choices(**knobs):
     return load("evals", "multiple_choice")(name="multiple_choice", **knobs)
 
 
+def log_likelihoods(model, tokenizer, items) -> list[float]:
+    """Nats of each item's whole answer, by our own scorer."""
+    encoded = _questions.encode(tokenizer, items, batch_tokens=2000)
+    return _questions.score(model, encoded, lambda asked: -asked.sum_by_row(_questions.token_losses(asked)))
+
+
 def test_letters_are_answered_alike_item_by_item(tmp_path, corpus, tokenizer):
     """Questions of WMDP's form through the dataset and the evaluation of a study, and through lm-eval."""
     folder = write_task(tmp_path / "tasks", "words", WMDP_FORM, questions())
@@ -48,10 +54,13 @@ def test_letters_are_answered_alike_item_by_item(tmp_path, corpus, tokenizer):
     ).eval()
 
     ours = choices().scores(model, choices().encode(tokenizer, items))
-    theirs = {s["arguments"][0][0]: s["acc"] for s in samples(folder, "words", model, tokenizer)}
+    theirs = {sample["arguments"][0][0]: sample for sample in samples(folder, "words", model, tokenizer)}
     assert len(theirs) == len(items) == len(questions())
-    assert [theirs[item.prompt] for item in items] == ours
+    assert [theirs[item.prompt]["acc"] for item in items] == ours
     assert 0 < fmean(ours) < 1
+    letters = [item._replace(answer=f" {letter}", ends=False) for item in items for letter in "ABCD"]
+    found = [answer[0] for item in items for answer in theirs[item.prompt]["filtered_resps"]]
+    assert log_likelihoods(model, tokenizer, letters) == pytest.approx(found, abs=1e-4)
 
 
 def test_options_have_the_same_log_likelihoods(tmp_path, corpus, tokenizer, trained_model):
@@ -63,8 +72,7 @@ def test_options_have_the_same_log_likelihoods(tmp_path, corpus, tokenizer, trai
     folder, model = write_task(tmp_path / "tasks", "sums", OPTIONS_FORM, rows), trained_model.eval()
 
     single = [item._replace(answer=answer) for item in items for answer in (item.answer, *item.options)]
-    encoded = _questions.encode(tokenizer, single, batch_tokens=64)
-    ours = _questions.score(model, encoded, lambda asked: -asked.sum_by_row(_questions.token_losses(asked)))
+    ours = log_likelihoods(model, tokenizer, single)
     theirs = samples(folder, "sums", model, tokenizer)
     assert ours == pytest.approx([answer[0] for sample in theirs for answer in sample["filtered_resps"]], abs=1e-4)
 
