@@ -1,8 +1,9 @@
 """The Python face of the tool: the same verbs as the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from undo import models
 from undo.data.own import own_texts
@@ -65,9 +66,14 @@ def audit(
     overrides: Sequence[str] = (),
     workers: int | None = None,
     listener: Listener | None = None,
+    benchmarks: Mapping[str, Any] | None = None,
 ) -> Certificate:
-    """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`."""
-    return run_audit(audit_recipe(model, forget, retain, oracle, before, suite, overrides), out, workers, listener)
+    """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`.
+
+    benchmarks: what lm-eval asks the given models besides, such as `{"tasks": ["wmdp_bio"]}` (see `Benchmarks`).
+    """
+    recipe = audit_recipe(model, forget, retain, oracle, before, suite, overrides, benchmarks)
+    return run_audit(recipe, out, workers, listener)
 
 
 def audit_recipe(
@@ -78,12 +84,13 @@ def audit_recipe(
     before: str | Path | None = None,
     suite: str = "quick",
     overrides: Sequence[str] = (),
+    benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
 ) -> Recipe:
     """The recipe of an audit, to look at or to change before it is run."""
     compared = {"oracle": _text(oracle), "before": _text(before)}
-    texts = own_texts(str(forget), str(retain))
-    return recipe_of_audit(str(model), texts, suite, compared, overrides, _text(adapter))
+    texts, asked = own_texts(str(forget), str(retain)), dict(benchmarks) if benchmarks else None
+    return recipe_of_audit(str(model), texts, suite, compared, overrides, asked, _text(adapter))
 
 
 def run_audit(

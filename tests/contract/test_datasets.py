@@ -27,17 +27,26 @@ every_dataset = pytest.mark.parametrize("dataset", names("datasets"), indirect=T
 def texts_folder(tmp_path_factory):
     """Data sets of one's own, as JSON lines."""
     folder = tmp_path_factory.mktemp("texts")
-    for name in ("retain", "forget"):
-        rows = [{"text": f"Text {number} of those to {name}."} for number in range(300)]
+    for name in DOMAINS:
+        rows = [{"text": f"Text {number} of those for {name}."} for number in range(300)]
         (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        rows = [{"question": f"Which {name} {n}?", "choices": [*"abcd"], "answer": n % 4} for n in range(40)]
+        (folder / f"{name}-questions.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return folder
+
+
+def given_texts(folder) -> dict:
+    """Knobs of the datasets that read texts of one's own."""
+    texts = {name: {"path": str(folder / f"{name}.jsonl")} for name in ("retain", "forget")}
+    asked = {f"{name}_questions": {"path": str(folder / f"{name}-questions.jsonl")} for name in DOMAINS}
+    return {"hub": texts, "questions": texts | asked}
 
 
 @pytest.fixture
 def dataset(request, texts_folder) -> Dataset:
     for package in PACKAGES.get(request.param, ()):
         pytest.importorskip(package)
-    knobs = KNOBS | {"hub": {name: {"path": str(texts_folder / f"{name}.jsonl")} for name in ("retain", "forget")}}
+    knobs = KNOBS | given_texts(texts_folder)
     return load("datasets", request.param)(name=request.param, **knobs.get(request.param, {}))
 
 
@@ -75,6 +84,7 @@ def test_items_are_well_formed(dataset):
 def test_every_domain_is_asked_for_validation_and_test(dataset):
     asked = {(item.split, item.domain) for item in dataset.items()}
     assert asked >= {(split, domain) for split in ("valid", "test") for domain in DOMAINS}
+    assert {domain for _, domain in asked} == set(dataset.asked())
 
 
 @every_dataset

@@ -1,7 +1,7 @@
 """`undo audit`: what an adversary gets out of a model, and a certificate of it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,11 @@ def audit(
     before: Annotated[str | None, typer.Option(help="The model before unlearning: what there was to get.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter to merge into the model first.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "quick",
+    benchmark: Annotated[
+        list[str] | None, typer.Option(help="A task of lm-eval to ask as well, such as wmdp_bio or mmlu; may repeat.")
+    ] = None,
+    benchmark_tasks: Annotated[str | None, typer.Option(help="A folder with lm-eval tasks of your own.")] = None,
+    benchmark_limit: Annotated[int | None, typer.Option(min=1, help="Items per benchmark; default: all.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for certificate, page and artifacts.")] = Path("audit"),
     fail_above: Annotated[
         float | None, typer.Option(min=0, help="Exit code 3 where more than this fraction was recovered.")
@@ -27,21 +32,34 @@ def audit(
     from undo import api
     from undo.cli.errors import tell
     from undo.cli.progress import open_progress
+    from undo.cli.summary import print_benchmarks
     from undo.spec.errors import UserError
     from undo.study.environment import available_cores
 
     if fail_above is not None and oracle is None and before is None:
         raise UserError("--fail-above needs --oracle or --before: there is no recovered fraction without one")
-    recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [], adapter)
+    benchmarks = _benchmarks(benchmark, benchmark_tasks, benchmark_limit)
+    recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [], benchmarks, adapter)
     processes = workers or available_cores()
     with open_progress(api.plan(recipe), out, processes) as listener:
         certificate = api.run_audit(recipe, out, processes, listener)
     for failure in certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
     print(certificate.verdict)
+    print_benchmarks(certificate.benchmarks)
     print(f"certificate: {out / 'certificate.json'}")
     print(f"report: {out / 'certificate.html'}")
     return _exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))
+
+
+def _benchmarks(names: list[str] | None, folder: str | None, limit: int | None) -> dict[str, Any] | None:
+    """The recipe's settings of what is given, None where nothing is."""
+    from undo.spec.errors import UserError
+
+    given = {"folder": folder, "limit": limit}
+    if not names and (folder or limit):
+        raise UserError("--benchmark-tasks and --benchmark-limit need --benchmark: the name of a task")
+    return {"tasks": names} | {name: value for name, value in given.items() if value} if names else None
 
 
 def _exit_code(fraction: float | None, limit: float | None, failed: bool) -> int:

@@ -43,7 +43,8 @@ def plan(
 
 def _in_short_list(stage: Stage, first_seed: int) -> bool:
     """The models of one seed: what a person wants to see first."""
-    return stage.kind not in {"attack", "evaluate", "teach"} and stage.settings.get("seed", first_seed) == first_seed
+    test = stage.kind in {"attack", "benchmark", "evaluate", "teach"}
+    return not test and stage.settings.get("seed", first_seed) == first_seed
 
 
 def _line(graph: Plan, stage: Stage, done: bool) -> str:

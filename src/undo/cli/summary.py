@@ -8,6 +8,7 @@ from rich.table import Table
 
 from undo.report import rows as r
 from undo.report.card import attack_rows
+from undo.report.tables import benchmarks_table
 from undo.report.words import caveats
 from undo.study.certificate import Certificate
 from undo.study.results import mean_by_model
@@ -17,13 +18,32 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def print_summary(results: dict[str, Any]) -> None:
     """Per attack a table at its largest budget: what came back and how, what was kept, robustness, compute. Caveats."""
-    console = Console(width=None if Console().is_terminal else 150)
+    console = _console()
     for attack in dict.fromkeys(row["attack"] for row in results["scores"]):
         rows = [row for row in results["scores"] if row["attack"] == attack]
         budget = max(row["budget"] for row in rows)
         console.print(_table(results, attack, [row for row in rows if row["budget"] == budget], budget))
+    print_benchmarks(results.get("benchmarks", []))
     for caveat in caveats(results):
         print(f"note: {caveat}")
+
+
+def print_benchmarks(rows: list[dict[str, Any]]) -> None:
+    """A table of what lm-eval found, a line per task and a column per model; nothing where nothing was asked."""
+    if not rows:
+        return
+    shown = benchmarks_table(rows)
+    table = Table(title=shown.caption, title_justify="left")
+    table.add_column(shown.first)
+    for title, unit in shown.columns:
+        table.add_column(f"{title} {unit}".strip(), justify="right")
+    for line in shown.lines:
+        table.add_row(line.name, *(f"{cell.text} {cell.spread}".strip() for cell in line.cells))
+    _console().print(table)
+
+
+def _console() -> Console:
+    return Console(width=None if Console().is_terminal else 150)
 
 
 def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], budget: int) -> Table:

@@ -63,6 +63,10 @@ class Dataset(Plugin, ABC):
     def items(self) -> Iterator[Item]:
         """Evaluation items of every domain and split; valid, test and heldout share no fact."""
 
+    def asked(self) -> tuple[Domain, ...]:
+        """The domains that items ask about. Attacks are run on no others."""
+        return DOMAINS
+
     def tokenizer_texts(self) -> Iterator[str]:
         """Texts that the tokenizer learns besides those that are trained on; no model reads them."""
         return iter(())

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from undo.data.datasets.hub import Source, fields_of, read_documents
+from undo.data.sources import Source, fields_of, read_documents
 from undo.spec.errors import UserError
 
 PAIRS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from undo.report import rows as r
 from undo.report.page import asset, template
-from undo.report.tables import Cell, Line, Table
+from undo.report.tables import Cell, Line, Table, benchmarks_table
 from undo.study.artifacts import write_atomically
 from undo.study.bootstrap import Interval
 from undo.study.certificate import Certificate, Row
@@ -40,6 +40,7 @@ def render(certificate: Certificate) -> str:
         given={role: getattr(certificate, role) for role in ("model", "oracle", "before", "forget", "retain")},
         bars=bars(certificate),
         rows=attacks_table(certificate),
+        benchmarks=benchmarks_table(certificate.benchmarks) if certificate.benchmarks else None,
         css=asset("page.css"),
     )
 

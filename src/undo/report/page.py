@@ -86,6 +86,7 @@ def render(results: Results) -> str:
         curves=tables.curves_table(results),
         evidence=tables.evidence_table(evidence.gather({results["study"]: results})),
         answers=tables.answer_tables(results),
+        benchmarks=tables.benchmarks_table(results["benchmarks"]) if results.get("benchmarks") else None,
         ledger=tables.ledger_table(results),
         stages=tables.stages_table(results),
         recipe=yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),

@@ -228,6 +228,41 @@ def _evidence_cells(row: Evidence) -> list[Cell]:
     ]
 
 
+SHARES = ("acc", "exact_match")
+"""How lm-eval's names of shares of items begin."""
+
+
+def benchmarks_table(rows: list[r.Row]) -> Table:
+    """What lm-eval found: a line per task and metric, a column per model. A group's parts are in the rows alone."""
+    shown = [row for row in rows if row["part_of"] is None]
+    names = list(dict.fromkeys(row["model"] for row in shown))
+    lines: dict[tuple[str, str], list[r.Row]] = {}
+    for row in shown:
+        lines.setdefault((row["task"], row["metric"]), []).append(row)
+    columns = [("items", "n"), ("examples", "n"), *((name, "") for name in names)]
+    several = len({row["seed"] for row in shown}) > 1
+    spread = "95\u00a0% interval over seeds" if several else "standard error over items"
+    caption = f"Benchmarks before any attack ({shown[0]['harness']}; ± {spread})"
+    return Table(caption, "task", columns, [_benchmark(task, found, names) for task, found in lines.items()])
+
+
+def _benchmark(task: tuple[str, str], rows: list[r.Row], names: list[str]) -> Line:
+    first, cut = rows[0], max(row["n_cut"] for row in rows)
+    items = Cell(f"{first['n_items']:,}", first["n_items"], f"{cut:,} cut to fit" if cut else "")
+    counts = [items, Cell(str(first["n_shot"]), first["n_shot"])]
+    of = [[row for row in rows if row["model"] == name] for name in names]
+    return Line(" ".join(task), counts + [_answered(found) for found in of])
+
+
+def _answered(rows: list[r.Row]) -> Cell:
+    """One seed's value with its standard error, or the mean over seeds."""
+    form = r.percent if rows and rows[0]["metric"].startswith(SHARES) else r.plain
+    if len(rows) != 1 or rows[0]["value"] is None:
+        return cell(r.estimate(row["value"] for row in rows), form)
+    error = rows[0]["stderr"]
+    return Cell(form(rows[0]["value"]), rows[0]["value"], "" if error is None else f"± {form(error)}")
+
+
 LEDGER_COLUMNS = [
     ("stages", "n"),
     ("FLOPs", "training, teacher forwards counted"),

@@ -244,6 +244,19 @@ class Attack(Spec):
     """What is relearnt: the forget skill, and as a control the neutral one that no model ever saw."""
 
 
+class Benchmarks(Spec):
+    """Tasks of the LM Evaluation Harness (lm-eval) that every model is asked, before any attack."""
+
+    tasks: tuple[str, ...] = Field(min_length=1)
+    """Names of tasks or groups, such as wmdp_bio or mmlu."""
+    folder: str | None = Field(None, min_length=1)
+    """A folder with tasks of one's own, as lm-eval writes them (YAML), and their items. Paths in them start here."""
+    limit: int | None = Field(None, ge=1)
+    """Items per task, from the first on; None for all."""
+    batch_rows: int = Field(16, ge=1)
+    """Rows per forward pass."""
+
+
 def _contradiction(key: str, hint: str) -> PydanticCustomError:
     """What no field alone can know: the key that it is about, and what is wrong."""
     return PydanticCustomError("reference", "{hint}", {"hint": hint, "key": key})
@@ -273,6 +286,8 @@ class Recipe(Spec):
     """How students are made; needed but where a given model is audited as it is."""
     attacks: dict[str, Attack] = Field({})
     """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
+    benchmarks: Benchmarks | None = Field(None, exclude_if=lambda value: value is None)
+    """What every model is asked besides, through the package lm-eval."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
 

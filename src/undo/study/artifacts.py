@@ -53,11 +53,15 @@ class Store:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes; of a folder's files with their names, but for hidden ones and a model's card."""
+    """SHA-256 of a file's bytes; of a folder's files with their names.
+
+    Hidden files, a model's card and what Python compiled do not count.
+    """
     if path.is_file():
         return sha256(path)
     inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside if file.name != CARD]
+    inside = [file for file in inside if file.name != CARD and file.parent.name != "__pycache__"]
+    lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

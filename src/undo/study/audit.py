@@ -33,12 +33,14 @@ def recipe_of_audit(
     suite: str,
     compared: dict[str, str | None],
     overrides: Sequence[str],
+    benchmarks: dict[str, Any] | None = None,
     adapter: str | None = None,
 ) -> Recipe:
     """The recipe that attacks a model with a suite.
 
     Args: texts, the dataset settings of what is to be forgotten and kept; compared, paths of `oracle` and `before`,
-    None where there is none; overrides, `key.path=value` on the recipe; adapter, one to merge into the model.
+    None where there is none; overrides, `key.path=value` on the recipe; benchmarks, the settings of `Benchmarks`;
+    adapter, one to merge into the model.
     Raises UserError where the model, the suite or an override is wrong.
     """
     content = suite_for(model, texts | {"shares": SHARES}, suite) | {
@@ -47,6 +49,7 @@ def recipe_of_audit(
         "pretrained": pretrained(model, adapter),
         "audit": {"suite": " ".join([suite, *overrides])}
         | {role: {"path": path} for role, path in compared.items() if path is not None},
+        **({"benchmarks": benchmarks} if benchmarks else {}),
     }
     return build_recipe(content, overrides, f"suite '{suite}'")
 

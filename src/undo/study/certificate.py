@@ -59,6 +59,7 @@ class Certificate:
     utility: dict[str, float]
     attacks: list[Row]
     worst_case: Row
+    benchmarks: list[dict[str, Any]]
     verdict: str
     failures: list[dict[str, str]]
     environment: dict[str, Any]
@@ -88,6 +89,7 @@ def certify(study: Study, store: Store, subject: str = "model", folder: Path | N
     return Certificate(
         study=study.plan.study,
         utility={"retain_loss": findings.retain_loss, "margin": RETAIN_MARGIN},
+        benchmarks=study.results["benchmarks"],
         environment=study.results["environment"],
         verdict=verdict(**common),
         **{role: source and identity(source) for role, source in _sources(study.plan, folder).items()},

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 
 from undo import models
 from undo.attacks import Training
+from undo.evals import _harness
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
-from undo.spec.recipe import Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
+from undo.spec.recipe import Benchmarks, Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
 from undo.spec.registry import load
 from undo.study.artifacts import content_hash
 
@@ -35,7 +36,7 @@ NAMED = {
 }
 """How a student's name tells the settings that are not the usual ones."""
 NAMED_OPTIM = {"schedule": "{}", "learning_rate": "lr{:g}", "warmup_steps": "warmup{}", "weight_decay": "decay{:g}"}
-KINDS = ("adopt", "data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate")
+KINDS = ("adopt", "data", "pretrain", "suppress", "teach", "distil", "attack", "evaluate", "benchmark")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class ModelNode:
     noise_alpha: float | None = None
     noise_beta: float | None = None
     evaluation: str = ""
+    benchmark: str | None = None
     attacks: list[AttackRun] = field(default_factory=list)
 
 
@@ -105,17 +107,21 @@ class Plan:
     recipe: Recipe
     origin: Origin | None = None
     compared: dict[str, Origin] = field(default_factory=dict)  # what an audit sets beside it: oracle, before
+    benchmarks: dict[str, Any] | None = None  # what decides the answers to them
     stages: dict[str, Stage] = field(default_factory=dict)
     models: list[ModelNode] = field(default_factory=list)
 
     @property
     def study(self) -> str:
         """Recipe name and short key; what cannot change a result is no part of it."""
-        content = self.recipe.model_dump(mode="json", exclude={"checkpoint_seconds", "summary", "pretrained", "audit"})
+        apart = {"checkpoint_seconds", "summary", "pretrained", "audit", "benchmarks"}
+        content = self.recipe.model_dump(mode="json", exclude=apart)
         if self.origin:
             content["pretrained"] = self.origin.fingerprint
         if self.compared:
             content["audit"] = {name: origin.fingerprint for name, origin in self.compared.items()}
+        if self.benchmarks:
+            content["benchmarks"] = self.benchmarks
         return f"{self.recipe.name}-{content_key(content)[:4]}"
 
     def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
@@ -133,7 +139,8 @@ def stage_version(kind: str) -> int:
 
 def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
-    plan = Plan(recipe, _origin(recipe), _compared(recipe))
+    _refuse_unasked(recipe)
+    plan = Plan(recipe, _origin(recipe), _compared(recipe), recipe.benchmarks and _settings_of(recipe.benchmarks))
     adopted = _adopted(plan)
     corpus = _add_corpus(plan, adopted)
     for seed in recipe.seeds:
@@ -150,6 +157,26 @@ def _add_corpus(plan: Plan, adopted: str | None) -> str:
         settings["dataset"][name]["path"] = content_hash(path)
     outside = {name: str(path.resolve()) for name, path in sources.items()}
     return plan.add("data", "data", settings, {"model": adopted} if adopted else {}, outside=outside)
+
+
+def _settings_of(benchmarks: Benchmarks) -> dict[str, Any]:
+    """A folder is known by its content; another lm-eval may ask something else. The package has to be there."""
+    settings = benchmarks.model_dump(mode="json") | {"lm_eval": _harness.harness_version()}
+    if benchmarks.folder:
+        folder = Path(benchmarks.folder).expanduser()
+        if not folder.is_dir():
+            raise UserError(f"benchmarks.folder: '{benchmarks.folder}' is no folder; name one with tasks for lm-eval")
+        settings["folder"] = content_hash(folder)
+    return settings
+
+
+def _refuse_unasked(recipe: Recipe) -> None:
+    """What an attack brings back has to be asked about."""
+    dataset: Any = recipe.data.dataset
+    for name, attack in recipe.attacks.items():
+        if unasked := [skill for skill in attack.skills if skill not in dataset.asked()]:
+            what = f"the dataset '{dataset.name}' asks nothing about '{unasked[0]}'"
+            raise UserError(f"attacks.{name}.skills: {what}; give it questions, or leave the skill out")
 
 
 def _refuse_twins(names: list[str]) -> None:
@@ -304,7 +331,17 @@ class _Replication:
             for skill in attack.skills
             for variant in attack.attack.variants()  # type: ignore[attr-defined]
         ]
-        self.plan.models.append(ModelNode(**{**model.__dict__, "evaluation": evaluation, "attacks": runs}))
+        tests = {"evaluation": evaluation, "benchmark": self._benchmark(model), "attacks": runs}
+        self.plan.models.append(ModelNode(**{**model.__dict__, **tests}))
+
+    def _benchmark(self, model: ModelNode) -> str | None:
+        """Needs the model alone: another corpus changes nothing."""
+        benchmarks, settings = self.recipe.benchmarks, self.plan.benchmarks
+        if benchmarks is None or settings is None:
+            return None
+        label = f"benchmarks of {model.id} (seed {self.seed})"
+        outside = {"tasks": str(Path(benchmarks.folder).expanduser().resolve())} if benchmarks.folder else {}
+        return self.plan.add("benchmark", label, settings, {"model": model.stage}, outside=outside)
 
     def _attack(self, model: ModelNode, name: str, skill: str, variant: Any) -> AttackRun:
         settings = {

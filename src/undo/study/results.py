@@ -62,6 +62,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
         "models": models,
         "curves": curves,
         "scores": score_rows(models, curves, metrics["forget"]),
+        "benchmarks": [row for node in whole for row in _benchmarks(store, node)],
         "answers": [row for node in whole if node.seed == plan.recipe.seeds[0] for row in _answers(store, node)],
         "stages": [_stage_row(plan, store, id) for id in plan.stages if store.done(id)],
         "totals": _totals(plan, store),
@@ -187,6 +188,15 @@ def _answers(store: Store, node: ModelNode) -> list[dict[str, Any]]:
         for of, stage in (before, *runs)
         for row in store.read(stage, "evals.json").get("answers", [])
     ]
+
+
+def _benchmarks(store: Store, node: ModelNode) -> list[dict[str, Any]]:
+    """What lm-eval found, where it was asked."""
+    if node.benchmark is None or not store.done(node.benchmark):
+        return []
+    of = {"model": node.id, "seed": node.seed}
+    rows = store.read(node.benchmark, "evals.json")["rows"]
+    return [of | row | {"artifact": f"artifacts/{node.benchmark}"} for row in rows]
 
 
 def _ledger(store: Store, stage_id: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 from undo.spec.errors import UserError
 from undo.spec.recipe import Recipe
 from undo.study.artifacts import Store, write_atomically
+from undo.study.benchmarks import check_benchmarks
 from undo.study.environment import available_cores, describe_environment
 from undo.study.executor import Execution, Listener
 from undo.study.plan import Plan, make_plan
@@ -38,6 +39,7 @@ def run_study(recipe: Recipe, out: Path, listener: Listener, workers: int | None
     Raises UserError where the output folder cannot be used; failed stages are in the answer, not raised.
     """
     plan, store = make_plan(recipe), Store(out)
+    check_benchmarks(plan, store)
     folder = out / plan.study
     with _usable(out, folder):
         save_recipe(recipe, folder / "recipe.yaml")

@@ -1,0 +1,75 @@
+"""What datasets of given texts share: whose document is whose."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from undo.data.dataset import Dataset, Document, Domain, Pair, whole
+from undo.data.permutation import permuted_letters
+from undo.data.shares import Shares, Split
+from undo.data.sources import Rows, Source, read_documents
+from undo.spec.errors import UserError
+
+
+class Texts(Dataset):
+    """Documents of data sets. A hash of each one's opening, or of its prompt, decides who reads it.
+
+    Training reads all prompts with their answers, whoever else does: facts do not follow from each other, so that each
+    has to be taught, or forgotten, itself. Adversary and questions share none.
+    """
+
+    licence: ClassVar[str] = "that of the data sets"
+
+    retain: Source
+    """Texts to keep."""
+    forget: Source
+    """Texts to forget."""
+    neutral: Source | None = None
+    """Texts like the forgotten ones that no model reads; None for the forgotten ones with their letters permuted."""
+    shares: Shares = Shares()
+    """Whose document is whose."""
+    item_chars: int = Field(default=400, ge=20)
+    """Items are the first so many characters of a document; what exceeds the model's context is not asked."""
+    test_items: int = Field(default=400, ge=1)
+    """Items per domain on the test split, if there are so many."""
+    valid_items: int = Field(default=100, ge=1)
+    """Items per domain on the validation split, if there are so many."""
+    draw: int = 0
+    """Seed of the split and of the permutation; the same for every seed of a study."""
+
+    def documents(self, domain: Domain, role: Split) -> Iterator[Document]:  # type: ignore[override]
+        """The documents that belong to the role, in the order in which they were read."""
+        yield from self._documents(domain, role)
+
+    def tokenizer_texts(self) -> Iterator[str]:
+        """As much neutral text as forget text: their tokens then hold equally much."""
+        yield from map(whole, self._documents("neutral", "train"))
+
+    def sources(self) -> dict[str, Path]:
+        """Those of the data sets that lie on this machine."""
+        paths = {name: Path(value.path).expanduser() for name, value in self if isinstance(value, Rows)}
+        return {name: path for name, path in paths.items() if path.exists()}
+
+    def _documents(self, domain: Domain, role: str) -> list[Document]:
+        given = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
+        source: Any = given or self.forget  # Any: frozen models are hashable, but their type does not say so
+        documents = [found for found in read_documents(source) if self._has(found, role)]
+        if not documents:
+            held = f"'{source.path}' has no document for {domain} {role}: it holds {len(read_documents(source))}"
+            raise UserError(f"{held}, which chance gave to others; give more, or raise its limit or the share")
+        table = {} if given else permuted_letters(map(whole, read_documents(source)), self.draw)
+        return [_translated(document, table) for document in documents]
+
+    def _has(self, document: Document, role: str) -> bool:
+        """Whether a document is the role's: all answers to a prompt have one reader besides training."""
+        if isinstance(document, str):
+            return self.shares.split(self.draw, document[: self.item_chars]) == role
+        return role in ("train", self.shares.split(self.draw, document.prompt[: self.item_chars]))
+
+
+def _translated(document: Document, table: dict[int, str]) -> Document:
+    if isinstance(document, str):
+        return document.translate(table)
+    return Pair(*(part.translate(table) for part in document))

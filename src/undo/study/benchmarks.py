@@ -1,0 +1,31 @@
+"""Benchmarks before anything is computed: are the tasks known, and their items on this machine?"""
+
+import json
+import os
+import subprocess
+import sys
+
+from undo.spec.errors import UserError
+from undo.study.artifacts import Store
+from undo.study.plan import Plan
+
+NOTHING_DOWNLOADED = {"HF_HUB_OFFLINE": "1"}
+"""As for workers: whoever wants to download says so in the environment."""
+
+
+def check_benchmarks(plan: Plan, store: Store) -> None:
+    """Raises UserError where a task that is still to be asked cannot be. In a process of its own: tasks bring code."""
+    missing = [stage for stage in plan.stages.values() if stage.kind == "benchmark" and not store.done(stage.id)]
+    if not missing:
+        return
+    what = json.dumps([missing[0].settings["tasks"], missing[0].outside.get("tasks")])
+    done = subprocess.run(
+        [sys.executable, "-m", "undo.evals._harness", what],
+        env=NOTHING_DOWNLOADED | os.environ,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 2:
+        raise UserError(done.stdout.splitlines()[-1])
+    if done.returncode:
+        raise RuntimeError(f"looking for the benchmarks failed:\n{done.stderr}")
