@@ -329,6 +329,17 @@ class Recipe(Spec):
                     raise _contradiction(f"distil.students.{index}.teachers", hint)
         return self
 
+    @model_validator(mode="after")
+    def _layers_exist(self) -> "Recipe":
+        """A layer that the study's own models lack is refused here, and not after their pretraining."""
+        for name, suppress in self.suppress.items():
+            layers = suppress.method.named_layers()  # type: ignore[attr-defined]
+            unknown = [layer for layer in layers if self.model and not 0 <= layer < self.model.layers]
+            if self.model and unknown:
+                text = f"no layer {unknown[0]}: this model has layers 0 to {self.model.layers - 1}"
+                raise _contradiction(f"suppress.{name}.method", text)
+        return self
+
     @field_validator("suppress")
     @classmethod
     def _teachers_have_names_of_their_own(cls, suppress: dict[str, Suppress]) -> dict[str, Suppress]:

@@ -197,6 +197,16 @@ def test_what_contradicts_another_part_is_named_with_its_key_and_line_too(edited
     assert says in message and f"line {line}" in message and key in message
 
 
+LAYER_9 = "{name: sam, method: {name: rmu, layers: [1, 9]}}"
+
+
+@pytest.mark.parametrize("method", ["{name: rmu, layers: [9]}", "{name: gradient_routing, layers: [9]}", LAYER_9])
+def test_a_layer_that_the_model_lacks_is_refused_before_it_is_trained(method):
+    message = refusal("smoke", [f"suppress.rmu.method={method}"])
+    assert message == "override of suppress.rmu.method: no layer 9: this model has layers 0 to 1"
+    assert load_recipe("smoke", [f"suppress.rmu.method={method}", "model.layers=10"])
+
+
 def test_a_missing_key_is_named_at_its_parent(edited):
     path, _ = edited("  base_steps: 60\n", "")
     assert "line 10, key 'pretrain.base_steps': Field required" in refusal(path)
