@@ -44,6 +44,7 @@ QUICK = {  # where the usual ones do not do
     "rmu": Quick({"layers": (0,), "steer_scale": 20.0, "retain_weight": 10.0}, rate=0.1),  # its own take hundreds
     "collapse": Quick(rate=1e-2),  # it moves a part of the model, in some directions
     "tar": Quick({"resistance_weight": 1.0}),  # the published 4 drowns out five steps of the retain loss
+    "repnoise": Quick({"noise_weight": 1.0}),  # the published weight takes longer to show
     "gradient_ascent": Quick(leak=1.0),  # nothing holds the retain skill
     "gradient_routing": Quick(rate=1e-2, steps=120, untrained=True),  # as many as `trained_model` had
 }
@@ -237,10 +238,12 @@ def test_a_few_steps_hurt_the_forget_skill_more_than_the_retain_skill(
     method, memo = method.model_copy(update=quick.knobs or {}), memo_of(method)
     retain_before, forget_before = losses(trained_model)
     model = copy.deepcopy(untrained) if quick.untrained else trained_model
-    suppress(method, model, corpus, memo, tmp_path, quick.steps, quick.rate)
+    steps = suppress(method, model, corpus, memo, tmp_path, quick.steps, quick.rate).metrics
     retain, forget = losses(model)
     assert forget - forget_before > 0.1, "the forget loss must rise"
     assert retain - retain_before < quick.leak * (forget - forget_before), "the retain loss must not rise with it"
+    distances = [name for name in steps[0] if name.startswith("forget_") and not name.endswith("_ce")]
+    assert all(steps[-1][name] < steps[0][name] for name in distances), "forgetting is not the only way to move"
 
 
 @every_method

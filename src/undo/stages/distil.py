@@ -23,7 +23,8 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     teacher = models.freeze(models.load_model(context.inputs["model"]))
     goal, gap = validate(teacher)["retain"], evaluation_of(settings["evaluation"]).gap
     steps, ruled = settings["steps"] or stop.max_steps, settings["steps"] is None
-    objective, batch_at = lesson(settings, corpus, teacher, context.inputs.get("outputs"))
+    others = [models.freeze(models.load_model(path)) for path in beside(context.inputs)]
+    objective, batch_at = lesson(settings, corpus, [teacher, *others], context.inputs.get("outputs"))
     student = starting_student(settings, corpus, teacher, context.inputs.get("base"))
     job = train.FitJob(
         objective=objective,
@@ -49,13 +50,19 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)
 
 
-def lesson(settings: dict[str, Any], corpus: Any, teacher: Any, outputs: Path | None) -> tuple[Any, Any]:
-    """What a student minimises, and on which batches: its teacher's distributions, or the text that one lets pass."""
+def beside(inputs: dict[str, Path]) -> list[Path]:
+    """The folders of those that teach beside the teacher, in the order of their names."""
+    return [path for role, path in sorted(inputs.items()) if role.startswith("with-")]
+
+
+def lesson(settings: dict[str, Any], corpus: Any, teachers: list[Any], outputs: Path | None) -> tuple[Any, Any]:
+    """What a student minimises, and on which batches: its teachers' distributions, or the text that one lets pass."""
+    teacher, *_ = teachers
     seed, batch_rows, domains = derive_seed(settings["seed"], "distil"), settings["batch_rows"], settings["domains"]
     if settings["filter_share"] is None:
         share = settings.get("forget_share", 0.5)
         batch_at = data.domain_batches(corpus, domains, "train", batch_rows, seed, share)
-        return distillation_loss(settings, teacher, outputs), batch_at
+        return distillation_loss(settings, teachers, outputs), batch_at
 
     def loss_of(rows: Any) -> Any:
         rows = rows.to(teacher.device)
@@ -102,11 +109,15 @@ def fresh_student(shape: dict[str, Any] | None, corpus: Any, teacher: Any, seed:
     return initial_model(shape, corpus, seed, of="student")
 
 
-def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | None) -> Any:
+def distillation_loss(settings: dict[str, Any], teachers: list[Any], outputs: Path | None) -> Any:
     """The divergence on all rows, which carry no labels of what is to be forgotten, as a function of (student, batch).
 
-    The teacher computes its predictions itself, or they come from the folder that a `teach` stage has written.
+    A teacher computes its predictions itself, or they come from the folder that a `teach` stage has written. Several
+    teach the mean of their distributions.
     """
+    if len(teachers) > 1:
+        return _ensemble_loss(teachers)
+    (teacher,) = teachers
     cached = data.TeacherOutputs(outputs) if outputs else None
     if cached and settings["teacher_cache"]["top_k"]:
         return lambda student, batch: _terms(
@@ -122,6 +133,18 @@ def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | No
         if share is None:
             return _terms(objectives.forward_kl(learnt, taught, rows.targets, temperature))
         return _terms(objectives.jensen_shannon(learnt, taught, rows.targets, share))
+
+    return loss
+
+
+def _ensemble_loss(teachers: list[Any]) -> Any:
+    for teacher in teachers:
+        models.output_head(teacher)  # found out here, so that its few tokens are not counted
+
+    def loss(student: Any, batch: Any) -> Any:
+        rows = batch.all()
+        taught = [_predict(teacher, rows) for teacher in teachers]
+        return _terms(objectives.ensemble_kl(models.predict(student, rows), taught, rows.targets))
 
     return loss
 

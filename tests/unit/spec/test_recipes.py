@@ -340,6 +340,11 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
         (["filter_share: 0.5, top_k: 4"], "together with filter_share"),
         (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),
         (["top_k: 4", "distil.jsd_teacher_share=0.5"], "leave top_k out"),
+        (["temperature: 2, with_teachers: [base]"], "together with temperature"),
+        (["with_teachers: [base]", "distil.teacher_cache.top_k=4"], "with_teachers needs the forward KL"),
+        (["with_teachers: [base]", "distil.jsd_teacher_share=0.5"], "with_teachers needs the forward KL"),
+        (["with_teachers: [maxent]"], "'maxent' would teach twice"),
+        (["with_teachers: [maxnt]"], "did you mean 'maxent'"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(overrides, says):

@@ -143,6 +143,21 @@ def test_a_students_own_ways_touch_it_alone_and_are_named():
     assert plan.stages[distilled["fresh-top8-maxent"]].settings["teacher_cache"] == {"top_k": 8}
 
 
+def test_teachers_that_teach_together_are_inputs_and_named():
+    student = "init: fresh, teachers: [maxent], with_teachers: [rmu, graddiff]"
+    plan = make_plan(load_recipe("smoke", [STUDENT.format(student)]))
+    (node,) = [model for model in plan.models if model.role == "student"]
+    stages = {stage.label: stage.id for stage in plan.stages.values() if stage.kind == "suppress"}
+    assert node.id == "fresh-with-rmu-graddiff-maxent" and node.teacher == "maxent"
+    inputs = {role: id for role, id in plan.stages[node.stage].inputs.items() if role != "data"}
+    assert inputs == {
+        "model": stages["maxent (seed 1)"],
+        "with-rmu": stages["rmu (seed 1)"],
+        "with-graddiff": stages["graddiff (seed 1)"],
+    }
+    assert "with_teachers" not in plan.stages[node.stage].settings
+
+
 def test_models_of_one_name_are_refused():
     twins = "distil.students=[{init: fresh, teachers: [maxent]}, {init: fresh, teachers: [maxent]}]"
     with pytest.raises(UserError, match="two models would be called 'fresh-maxent'"):
