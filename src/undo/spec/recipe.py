@@ -149,8 +149,8 @@ class Student(Spec):
     """Further ones that teach beside each of `teachers`: it learns the mean of their distributions (an ensemble)."""
     stream: Stream | None = None
     """Rows to distil on, where they are not the study's."""
-    steps: int | None = Field(None, ge=1)
-    """Exactly so many steps in place of the stop rule."""
+    steps: int | None = Field(None, ge=0)
+    """Exactly so many steps in place of the stop rule; 0 leaves its start as it is (noise alone)."""
     optim: Optim | None = None
     """Its optimiser, where that is not the study's."""
     temperature: float = Field(1.0, gt=0)

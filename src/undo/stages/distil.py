@@ -22,7 +22,8 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     stop, validate = Stop(**settings["stop"]), scorer(settings["evaluation"], corpus, "valid", ["retain"])
     teacher = models.freeze(models.load_model(context.inputs["model"]))
     goal, gap = validate(teacher)["retain"], evaluation_of(settings["evaluation"]).gap
-    steps, ruled = settings["steps"] or stop.max_steps, settings["steps"] is None
+    ruled = settings["steps"] is None
+    steps = stop.max_steps if ruled else settings["steps"]
     others = [models.freeze(models.load_model(path)) for path in beside(context.inputs)]
     objective, batch_at = lesson(settings, corpus, [teacher, *others], context.inputs.get("outputs"))
     student = starting_student(settings, corpus, teacher, context.inputs.get("base"))
@@ -36,15 +37,16 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         should_stop=lambda scores: ruled and gap(goal, scores["retain"]) <= stop.max_gap,
     )
     state = context.fit(student, job)
+    checks = state.evals or [{"step": 0, **validate(student)}]  # noise alone, without a step
     if settings["filter_share"] is not None:
         state.ledger.forward_flops += judging_flops(corpus, settings["domains"], teacher)
     models.save_model(student, corpus.tokenizer, context.folder / "model")
     evals = {
         "teacher_retain": goal,
-        "gap": gap(goal, state.evals[-1]["retain"]),
+        "gap": gap(goal, checks[-1]["retain"]),
         "stopped_by_rule": state.stopped if ruled else None,
         "steps": state.step,
-        "checks": state.evals,
+        "checks": checks,
         "losses": [[row["step"], row["loss"]] for row in state.metrics],
     }
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)

@@ -260,7 +260,8 @@ class _Replication:
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
             **_own_ways(student),
         }
-        name, steps = student_name(student, teacher.id, alpha, distil.optim), student.steps or distil.stop.max_steps
+        name = student_name(student, teacher.id, alpha, distil.optim)
+        steps = distil.stop.max_steps if student.steps is None else student.steps
         inputs, passes = self._learnt_from(student, teacher, base, domains, distil.teacher_cache)
         inputs |= {f"with-{other.id}": other.stage for other in with_teachers}
         flops = steps * distil.batch_rows * self._row_flops(passes)
@@ -285,7 +286,7 @@ class _Replication:
             inputs["base"] = base.stage
         if student.filter_share is not None:
             passes = 3
-        elif not student.with_teachers and (cache := student_cache(student) or shared):
+        elif student.steps != 0 and not student.with_teachers and (cache := student_cache(student) or shared):
             inputs["outputs"], passes = self._taught(teacher, domains, cache), 3
         return inputs, passes
 

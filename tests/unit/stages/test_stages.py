@@ -180,6 +180,19 @@ def test_exactly_so_many_steps_know_no_rule(corpus_folder, trained_folder, tmp_p
     assert [step for step, _ in outcome.evals["losses"]][-1] == 7
 
 
+def test_no_step_at_all_leaves_the_start_as_it_is(corpus, corpus_folder, trained_folder, tmp_path):
+    """Noise alone: the gap is that of the noised teacher, and nothing was paid for."""
+    noise = {"noise_alpha": 0.5, "noise_beta": 0.1, "noise_rule": "initial", "noise_parameters": [".*"]}
+    chosen = settings("noised", **noise, steps=0)
+    outcome = distil.run(chosen, context(tmp_path, corpus_folder, trained_folder))
+    teacher, student = models.load_model(trained_folder), models.load_model(tmp_path / "model")
+    assert same(student, distil.starting_student(chosen, corpus, teacher)) and not same(student, teacher)
+    score = scorer(EVALUATION, corpus, "valid", ["retain"])(student.eval())["retain"]
+    assert outcome.evals["gap"] == outcome.evals["teacher_retain"] - score > 0
+    assert outcome.evals["steps"] == 0 and outcome.evals["stopped_by_rule"] is None and outcome.evals["losses"] == []
+    assert outcome.ledger.flops == 0
+
+
 def test_noise_from_the_base_starts_at_the_base(corpus, trained_model, tiny_model, tmp_path):
     models.save_model(tiny_model, corpus.tokenizer, tmp_path / "base")
     noise = {"noise_alpha": 0.0, "noise_beta": 0.1, "noise_rule": "initial", "noise_parameters": [".*"]}

@@ -102,6 +102,7 @@ def student_labels(student: str) -> set[str]:
         ("init: noised, noise_alpha: [0], noise_from: base, teachers: [oracle]", "undo-0-from-base-oracle"),
         ("init: fresh, teachers: [maxent], stream: retain", "fresh-retain-stream-maxent"),
         ("init: fresh, teachers: [maxent], filter_share: 0.5", "fresh-filter0.5-maxent"),
+        ("init: noised, noise_alpha: [0.5], teachers: [maxent], steps: 0", "undo-0.5-steps0-maxent"),
         ("init: noised, noise_alpha: [0.5], noise_beta: 0.2, teachers: [maxent]", "undo-0.5-beta0.2-maxent"),
         ("init: noised, noise_alpha: [1], noise_parameters: ['.*mlp.*'], teachers: [maxent]", "undo-1-of-mlp-maxent"),
     ],
@@ -119,8 +120,9 @@ def test_the_base_is_an_input_only_where_its_weights_are_noised():
     assert inputs["base"] == stages["base (seed 1)"].id and inputs["model"] == stages["oracle (seed 1)"].id
 
 
-def test_a_filtered_student_needs_no_outputs_of_its_teacher():
-    plan = make_plan(load_recipe("smoke", [STUDENT.format("init: fresh, teachers: [maxent], filter_share: 0.5")]))
+@pytest.mark.parametrize("own", ["filter_share: 0.5", "steps: 0", "with_teachers: [rmu]"])
+def test_a_student_that_asks_nothing_of_it_needs_no_outputs_of_its_teacher(own):
+    plan = make_plan(load_recipe("smoke", [STUDENT.format(f"init: fresh, teachers: [maxent], {own}")]))
     assert not [stage for stage in plan.stages.values() if stage.kind == "teach"]
 
 
