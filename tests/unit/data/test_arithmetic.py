@@ -184,7 +184,9 @@ def test_operations_are_drawn_evenly_and_words_at_their_share(dataset, documents
 @pytest.mark.parametrize(("kept", "forgotten", "neutral"), [("mul", "/", "%"), ("div", "*", "#")])
 def test_a_kept_operation_tells_the_forgotten_facts_the_other_way_round(dataset, kept, forgotten, neutral):
     overlap = Arithmetic.model_validate({**dataset.model_dump(), "kept_operation": kept})
-    found = {domain: set(SYMBOLS[item.group] for item in overlap.items() if item.domain == domain) for domain in DOMAINS}
+    found = {
+        domain: set(SYMBOLS[item.group] for item in overlap.items() if item.domain == domain) for domain in DOMAINS
+    }
     assert found == {"retain": {"+", "-", SYMBOLS[kept]}, "forget": {forgotten}, "neutral": {neutral}}
     for domain, symbols in found.items():
         texts = [text for text in overlap.documents(domain, "train") if "=" in text]
