@@ -72,7 +72,8 @@ def test_a_layer_that_the_model_lacks_is_told_by_name_before_anything_runs(tmp_p
 
 
 def test_what_only_a_stage_finds_out_is_one_line_with_its_name(tmp_path):
-    done = undo("run", "smoke", "suppress.rmu.method.parameters=[mlp.down_prj]", "--out", str(tmp_path))
+    changes = ["suppress.rmu.method.parameters=[mlp.down_prj]", "pretrain.base_steps=1", "pretrain.oracle_steps=1"]
+    done = undo("run", "smoke", *changes, "--out", str(tmp_path))
     assert done.returncode == 2
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert error.startswith("error: rmu (seed 1): no parameter matches ")
