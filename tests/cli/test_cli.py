@@ -65,10 +65,18 @@ def test_a_wrong_key_in_a_file_names_its_line(tmp_path):
     )
 
 
-def test_a_layer_that_the_model_lacks_is_told_by_name(tmp_path):
+def test_a_layer_that_the_model_lacks_is_told_by_name_before_anything_runs(tmp_path):
     done = undo("run", "smoke", "suppress.rmu.method.layers=[5]", "--out", str(tmp_path))
+    assert done.returncode == 2 and list(tmp_path.iterdir()) == []
+    assert "suppress.rmu.method: no layer 5: this model has layers 0 to 1" in done.stderr
+
+
+def test_what_only_a_stage_finds_out_is_one_line_with_its_name(tmp_path):
+    changes = ["suppress.rmu.method.parameters=[mlp.down_prj]", "pretrain.base_steps=1", "pretrain.oracle_steps=1"]
+    done = undo("run", "smoke", *changes, "--out", str(tmp_path))
     assert done.returncode == 2
-    assert "rmu (seed 1): no layer 5: this model has layers 0 to 1" in done.stderr
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert error.startswith("error: rmu (seed 1): no parameter matches ")
 
 
 @pytest.mark.parametrize(("text", "says"), [("{bad", "is not valid JSON"), ("{}", "lacks curves, environment")])

@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from undo import data, train
 from undo.data.batches import Batch, TokenBatch
 from undo.methods import LossTerms, Memo, Method
 from undo.models import freeze, predict
 from undo.objectives import IGNORE, cross_entropy
+from undo.objectives.predictions import CHUNK_ENTRIES
 from undo.spec.errors import UserError
 from undo.spec.recipe import Optim
 from undo.spec.registry import load, names
@@ -41,6 +44,7 @@ QUICK = {  # where the usual ones do not do
     "rmu": Quick({"layers": (0,), "steer_scale": 20.0, "retain_weight": 10.0}, rate=0.1),  # its own take hundreds
     "collapse": Quick(rate=1e-2),  # it moves a part of the model, in some directions
     "tar": Quick({"resistance_weight": 1.0}),  # the published 4 drowns out five steps of the retain loss
+    "repnoise": Quick({"noise_weight": 1.0}),  # the published weight takes longer to show
     "gradient_ascent": Quick(leak=1.0),  # nothing holds the retain skill
     "gradient_routing": Quick(rate=1e-2, steps=120, untrained=True),  # as many as `trained_model` had
 }
@@ -154,13 +158,29 @@ def test_the_loss_depends_on_its_arguments_alone(method, trained_model, batch, m
 
 @every_method
 def test_the_loss_leaves_the_model_alone(method, trained_model, batch, memo_of):
-    """Weights bit by bit, and gradients that the loop has summed so far."""
+    """Weights bit by bit, and gradients that the loop has summed so far; these are no part of the loss either.
+
+    A wrapper that looked around along gradients of an earlier step or part would give another value here.
+    """
     memo, before = memo_of(method), copy.deepcopy(trained_model.state_dict())
-    for parameter in trained_model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    method.loss(trained_model, batch, memo)
+    expected = method.loss(trained_model, batch, memo).total
+    summed = [torch.randn(p.shape, generator=torch.Generator().manual_seed(9)) for p in trained_model.parameters()]
+    for parameter, gradient in zip(trained_model.parameters(), summed, strict=True):
+        parameter.grad = gradient.clone()
+    found = method.loss(trained_model, batch, memo).total
+    assert torch.equal(found, expected)
     assert all(torch.equal(value, before[name]) for name, value in trained_model.state_dict().items())
-    assert all(parameter.grad.eq(1).all() for parameter in trained_model.parameters())
+    assert all(torch.equal(p.grad, g) for p, g in zip(trained_model.parameters(), summed, strict=True))
+
+
+@every_method
+def test_every_step_looks_at_its_own_rows(method, trained_model, corpus, memo_of):
+    """What a method finds out on one step's rows says nothing on the next one's: no gradient or direction is kept."""
+    memo, batch_at = memo_of(method), data.domain_batches(corpus, ["retain", "forget"], "train", 8, seed=3)
+    expected = method.loss(trained_model, batch_at(1), memo).total
+    other = method.loss(trained_model, batch_at(0), memo).total
+    again = method.loss(trained_model, batch_at(1), memo).total
+    assert torch.equal(again, expected) and not torch.equal(other, expected)
 
 
 @every_method
@@ -219,10 +239,12 @@ def test_a_few_steps_hurt_the_forget_skill_more_than_the_retain_skill(
     method, memo = method.model_copy(update=quick.knobs or {}), memo_of(method)
     retain_before, forget_before = losses(trained_model)
     model = copy.deepcopy(untrained) if quick.untrained else trained_model
-    suppress(method, model, corpus, memo, tmp_path, quick.steps, quick.rate)
+    steps = suppress(method, model, corpus, memo, tmp_path, quick.steps, quick.rate).metrics
     retain, forget = losses(model)
     assert forget - forget_before > 0.1, "the forget loss must rise"
     assert retain - retain_before < quick.leak * (forget - forget_before), "the retain loss must not rise with it"
+    distances = [name for name in steps[0] if name.startswith("forget_") and not name.endswith("_ce")]
+    assert all(steps[-1][name] < steps[0][name] for name in distances), "forgetting is not the only way to move"
 
 
 @every_method
@@ -234,6 +256,32 @@ def test_only_what_may_move_moves(method, trained_model, corpus, memo_of, tmp_pa
     check_moved(before, trained_model, allowed)
 
 
+class Largest(TorchDispatchMode):
+    """Notes how many numbers the largest tensor holds that is computed inside."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        outputs = found if isinstance(found, tuple | list) else (found,)
+        self.size = max([self.size, *(x.numel() for x in outputs if isinstance(x, torch.Tensor))])
+        return found
+
+
+@every_method
+def test_no_logits_are_kept(method, trained_model, corpus, memo_of, monkeypatch):
+    """Of 64 rows and a vocabulary of 300, all logits would be the largest tensor by far; so would those of one domain.
+
+    With a vocabulary of 256k and several distributions per loss, they would not fit into memory.
+    """
+    monkeypatch.setitem(CHUNK_ENTRIES, "cpu", 64 * 300)
+    memo, batch = memo_of(method), data.domain_batches(corpus, ["retain", "forget"], "train", 64, seed=3)(0)
+    parameters = [trained_model.get_parameter(name) for name in sorted(method.trainable(trained_model))]
+    with Largest() as seen:
+        torch.autograd.grad(method.loss(trained_model, batch, memo).total, parameters)
+    assert 64 * 300 <= seen.size < 32 * 32 * 300 / 3
+
+
 @pytest.mark.parametrize("name", [name for name in names("methods") if "layers" in load("methods", name).model_fields])
 @pytest.mark.parametrize("layers", [(2,), (0, 99), (-1,)], ids=str)
 def test_an_unknown_layer_is_the_users_error(name, layers, tiny_model, batch):
@@ -242,6 +290,32 @@ def test_an_unknown_layer_is_the_users_error(name, layers, tiny_model, batch):
         method.trainable(tiny_model)
     with pytest.raises(UserError, match="this model has layers 0 to 1"):
         method.loss(tiny_model, batch, Memo(tiny_model, 1))
+
+
+UNSUITABLE = {  # what a GPT-2, without gated MLPs and with other names, is told
+    "rmu": r"no parameter matches .*mlp.*down_proj",
+    "collapse": r"no parameter matches .*mlp",
+    "gradient_routing": "has no gated MLP",
+}
+
+
+@pytest.mark.parametrize("wrapper", [None, "sam", "tar", "repnoise"])
+@every_method
+def test_an_unsuitable_model_is_the_users_error_before_anything_is_trained(method, wrapper, batch):
+    """It suits the other methods: they know nothing of names."""
+    sums = method.sums_over_parts or wrapper != "sam"
+    if wrapper and (not sums or method.name in ("sam", "tar", "repnoise")):
+        pytest.skip("refused by the recipe, or tested by itself")
+    if wrapper:
+        method = load("methods", wrapper)(name=wrapper, method=method)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=32, n_embd=16, n_layer=2, n_head=2)).eval()
+    inner = method.method if wrapper else method
+    if inner.name not in UNSUITABLE:
+        assert method.loss(model, batch, Memo(model if method.needs_reference else None, 1)).total.isfinite()
+        return
+    with pytest.raises(UserError, match=UNSUITABLE[inner.name]) as raised:
+        method.trainable(model)
+    assert "\n" not in str(raised.value)
 
 
 @every_method

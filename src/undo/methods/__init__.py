@@ -46,6 +46,10 @@ class Method(Plugin, ABC):
     def loss(self, model: PreTrainedModel, batch: Batch, memo: Memo) -> LossTerms:
         """The loss on one step's retain and forget rows. Pure: no state is kept between steps."""
 
+    def named_layers(self) -> tuple[int, ...]:
+        """Numbers of the decoder layers that the knobs name, so that recipes may refuse those that a model lacks."""
+        return ()
+
     def trainable(self, model: PreTrainedModel) -> set[str]:
         """Names of the parameters that may move; all of them by default."""
         return {name for name, _ in model.named_parameters()}

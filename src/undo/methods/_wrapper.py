@@ -32,6 +32,10 @@ class Wrapper(Method):
         """Whether the method inside needs one."""
         return self.inner.needs_reference
 
+    def named_layers(self) -> tuple[int, ...]:
+        """The inner method's."""
+        return self.inner.named_layers()
+
     def trainable(self, model: PreTrainedModel) -> set[str]:
         """The inner method's parameters."""
         return self.inner.trainable(model)

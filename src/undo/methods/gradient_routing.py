@@ -43,6 +43,10 @@ class GradientRouting(Method):
         total = retain + objectives.surrogate(forget, weights, slopes)
         return LossTerms(total, {"retain_ce": retain, "forget_ce": forget.detach()})
 
+    def named_layers(self) -> tuple[int, ...]:
+        """Those with a forget part, where they are named."""
+        return self.layers or ()
+
     def trainable(self, model) -> set[str]:
         """All; a model without gated MLPs is refused here, before anything is trained."""
         self._forget_parts(model)

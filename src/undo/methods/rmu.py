@@ -40,6 +40,10 @@ class RMU(Method):
         retain = self._distance(model, batch.retain, retain_goals)
         return LossTerms(forget + self.retain_weight * retain, {"retain_mse": retain, "forget_mse": forget})
 
+    def named_layers(self) -> tuple[int, ...]:
+        """The steered ones."""
+        return self.layers
+
     def trainable(self, model) -> set[str]:
         """The named parameters of the steered layers and of no other."""
         blocks = models.pick_layers(model, self.layers)

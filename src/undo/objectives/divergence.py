@@ -1,6 +1,7 @@
 """Divergences between next-token distributions."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -40,6 +41,14 @@ def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor, temp
     """
     rule = _forward_kl if temperature == 1.0 else _tempered_kl(temperature)
     return valid_mean_of(rule, student, targets, teacher)
+
+
+def ensemble_kl(student: Predictions, teachers: Sequence[Predictions], targets: Tensor) -> Tensor:
+    """KL(mean of the teachers' distributions || student), mean over valid targets, nats per token.
+
+    Args: as `forward_kl`, with at least one teacher; one alone is the forward KL itself.
+    """
+    return valid_mean_of(_ensemble_kl, student, targets, *teachers)
 
 
 def demoted_kl(student: Predictions, teacher: Predictions, targets: Tensor, strength: float) -> Tensor:
@@ -85,6 +94,20 @@ def _forward_kl(student_RV: Tensor, teacher: list[Tensor], _: slice) -> Tensor:
     loss_R += softmax_(student_RV)
     loss_R += torch.linalg.vecdot(teacher_RV, apart_RV)
     student_RV.sub_(teacher_RV)
+    return loss_R
+
+
+def _ensemble_kl(student_RV: Tensor, teachers: list[Tensor], _: slice) -> Tensor:
+    """With q the mean: sum q (log q - z_p) + log Z_p; gradient p - q."""
+    mean_RV, *others = teachers
+    for teacher_RV in teachers:
+        softmax_(teacher_RV)
+    for other_RV in others:
+        mean_RV.add_(other_RV)
+    mean_RV.div_(len(teachers))
+    loss_R = torch.xlogy(mean_RV, mean_RV).sum(-1) - torch.linalg.vecdot(mean_RV, student_RV)
+    loss_R += softmax_(student_RV)
+    student_RV.sub_(mean_RV)
     return loss_R
 
 

@@ -100,6 +100,15 @@ def _pareto(results: Results) -> Effects:
             yield f"{row['id']} against {best}, the best of {len(teachers)}", _less_relearnt(results, row["id"], best)
 
 
+def _carries(results: Results) -> Effects:
+    """Noised students of studies that start at somebody's model; what they lose of retain stands in the record."""
+    if results["recipe"].get("pretrained"):
+        for teacher in r.of_role(results, "teacher"):
+            for row in _noised_by_alpha(results, teacher["id"]):
+                if r.keeps_retain(results, row["id"]):
+                    yield f"{row['id']} against {teacher['id']}", _less_relearnt(results, row["id"], teacher["id"])
+
+
 def _few_labels(results: Results) -> Effects:
     suppress = results["recipe"]["suppress"]
     full = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) == 1 and r.right_labels(knobs)]
@@ -180,6 +189,7 @@ CLAIMS = [
         0.95,
     ),
     Claim("C4", "UNDO is ahead of what is only suppressed, robustly trained or not", LESS, _pareto),
+    Claim("C5", "It carries to a pretrained model", LESS, _carries),
     Claim(
         "C6",
         "Few labels are enough",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from undo.report import rows as r
+from undo.study.signal import telling_share
 
 Results = r.Results
 Scores = dict[str, r.Row]
@@ -204,19 +205,13 @@ def _weak_suppression(results: Results) -> list[str]:
     return found + [costs] * bool(costly)
 
 
-TELLING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
-
-
 def _telling_teachers(results: Results) -> list[str]:
     """Teachers whose distributions say more about the right forget token than an oracle's, or than nothing."""
     groups = r.by_id(results)
     base, oracle = (r.mean_of(groups.get(id, []), "forget_signal").mean for id in ("base", "oracle"))
-    floor, telling = max(0.0, oracle or 0.0), []
-    for id in (row["id"] for row in r.of_role(results, "teacher")):
-        signal = r.mean_of(groups[id], "forget_signal").mean
-        if base is None or signal is None or base - floor < 1 or signal - floor <= TELLING * (base - floor):
-            continue  # within a nat of an oracle, the base itself has hardly anything to tell
-        telling.append(f"{id} {r.percent((signal - floor) / (base - floor))}")
+    teachers = [row["id"] for row in r.of_role(results, "teacher")]
+    shares = {id: telling_share(r.mean_of(groups[id], "forget_signal").mean, base, oracle) for id in teachers}
+    telling = [f"{id} {r.percent(share)}" for id, share in shares.items() if share is not None]
     if not telling:
         return []
     return [

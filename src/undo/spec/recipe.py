@@ -153,10 +153,12 @@ class Student(Spec):
     """Where its weights start: fresh (own seed), base_init (the base's own start), noised, or the teacher itself."""
     teachers: tuple[str, ...] = Field(min_length=1)
     """Names under `suppress`; as controls also `base` (nothing suppressed) and `oracle`."""
+    with_teachers: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
+    """Further ones that teach beside each of `teachers`: it learns the mean of their distributions (an ensemble)."""
     stream: Stream | None = None
     """Rows to distil on, where they are not the study's."""
-    steps: int | None = Field(None, ge=1)
-    """Exactly so many steps in place of the stop rule."""
+    steps: int | None = Field(None, ge=0)
+    """Exactly so many steps in place of the stop rule; 0 leaves its start as it is (noise alone)."""
     optim: Optim | None = None
     """Its optimiser, where that is not the study's."""
     temperature: float = Field(1.0, gt=0)
@@ -191,17 +193,34 @@ class Student(Spec):
     @model_validator(mode="after")
     def _lesson_is_one(self) -> "Student":
         """How predictions are compared: at most one way, and none where text alone is read."""
-        ways = {"filter_share": self.filter_share, "top_k": self.top_k, "temperature": self.temperature != 1.0}
-        given = [name for name, value in ways.items() if value]
-        if len(given) > 1:
-            raise ValueError(f"{given[1]} does nothing together with {given[0]}; leave one of them out")
+        ways = self.ways()
+        if len(ways) > 1:
+            raise ValueError(f"{ways[1]} does nothing together with {ways[0]}; leave one of them out")
         return self
+
+    @model_validator(mode="after")
+    def _teaches_once(self) -> "Student":
+        together = [*self.teachers, *self.with_teachers]
+        if twice := [name for name in self.with_teachers if together.count(name) > 1]:
+            raise ValueError(f"'{twice[0]}' would teach twice; name it in teachers or with_teachers, and once")
+        return self
+
+    def ways(self) -> list[str]:
+        """The settings that change how predictions are compared."""
+        given = {
+            "filter_share": self.filter_share,
+            "top_k": self.top_k,
+            "temperature": self.temperature != 1.0,
+            "with_teachers": self.with_teachers,
+        }
+        return [name for name, value in given.items() if value]
 
 
 class TeacherCache(Spec):
     """The teacher's predictions for the whole stream, computed once, kept on disk and read by all of its students.
 
-    It pays where rows come again: in several epochs, or for several students.
+    It pays where rows come again: in several epochs, or for several students. Teachers that teach together compute
+    theirs at every step.
     """
 
     top_k: int | None = Field(None, ge=1)
@@ -230,8 +249,9 @@ class Distil(Spec):
         if self.jsd_teacher_share is not None and (shared or any(student.top_k for student in self.students)):
             raise ValueError("jsd_teacher_share needs whole distributions; leave top_k out")
         for student in self.students:
-            if student.temperature != 1.0 and (shared or self.jsd_teacher_share is not None):
-                raise ValueError("temperature needs the forward KL of whole distributions; leave it out")
+            whole = [way for way in student.ways() if way in ("temperature", "with_teachers")]
+            if whole and (shared or self.jsd_teacher_share is not None):
+                raise ValueError(f"{whole[0]} needs the forward KL of whole distributions; leave it out")
         return self
 
 
@@ -344,7 +364,7 @@ class Recipe(Spec):
                 if student.init == "base_init":
                     text = "the initial weights of a pretrained model are gone; start at `fresh`"
                     raise _contradiction(f"distil.students.{index}.init", text)
-                if "oracle" in student.teachers:
+                if "oracle" in student.teachers + student.with_teachers:
                     text = "a pretrained model has no oracle, which would be one trained alike without forget data"
                     raise _contradiction(f"distil.students.{index}.teachers", text)
         return self
@@ -352,11 +372,23 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _references_exist(self) -> "Recipe":
         for index, student in enumerate(self.students()):
-            for teacher in student.teachers:
+            for teacher in student.teachers + student.with_teachers:
                 known = [*self.suppress, *UNSUPPRESSED]
                 if teacher not in known:
                     hint = f"no teacher '{teacher}' under suppress; {nearest(teacher, known)}"
-                    raise _contradiction(f"distil.students.{index}.teachers", hint)
+                    key = "teachers" if teacher in student.teachers else "with_teachers"
+                    raise _contradiction(f"distil.students.{index}.{key}", hint)
+        return self
+
+    @model_validator(mode="after")
+    def _layers_exist(self) -> "Recipe":
+        """A layer that the study's own models lack is refused here, and not after their pretraining."""
+        for name, suppress in self.suppress.items():
+            layers = suppress.method.named_layers()  # type: ignore[attr-defined]
+            unknown = [layer for layer in layers if self.model and not 0 <= layer < self.model.layers]
+            if self.model and unknown:
+                text = f"no layer {unknown[0]}: this model has layers 0 to {self.model.layers - 1}"
+                raise _contradiction(f"suppress.{name}.method", text)
         return self
 
     @field_validator("suppress")

@@ -22,8 +22,10 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     stop, validate = Stop(**settings["stop"]), scorer(settings["evaluation"], corpus, "valid", ["retain"])
     teacher = models.freeze(models.load_model(context.inputs["model"]))
     goal, gap = validate(teacher)["retain"], evaluation_of(settings["evaluation"]).gap
-    steps, ruled = settings["steps"] or stop.max_steps, settings["steps"] is None
-    objective, batch_at = lesson(settings, corpus, teacher, context.inputs.get("outputs"))
+    ruled = settings["steps"] is None
+    steps = stop.max_steps if ruled else settings["steps"]
+    others = [models.freeze(models.load_model(path)) for path in beside(context.inputs)]
+    objective, batch_at = lesson(settings, corpus, [teacher, *others], context.inputs.get("outputs"))
     student = starting_student(settings, corpus, teacher, context.inputs.get("base"))
     job = train.FitJob(
         objective=objective,
@@ -35,27 +37,34 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         should_stop=lambda scores: ruled and gap(goal, scores["retain"]) <= stop.max_gap,
     )
     state = context.fit(student, job)
+    checks = state.evals or [{"step": 0, **validate(student)}]  # noise alone, without a step
     if settings["filter_share"] is not None:
         state.ledger.forward_flops += judging_flops(corpus, settings["domains"], teacher)
     models.save_model(student, corpus.tokenizer, context.folder / "model")
     evals = {
         "teacher_retain": goal,
-        "gap": gap(goal, state.evals[-1]["retain"]),
+        "gap": gap(goal, checks[-1]["retain"]),
         "stopped_by_rule": state.stopped if ruled else None,
         "steps": state.step,
-        "checks": state.evals,
+        "checks": checks,
         "losses": [[row["step"], row["loss"]] for row in state.metrics],
     }
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)
 
 
-def lesson(settings: dict[str, Any], corpus: Any, teacher: Any, outputs: Path | None) -> tuple[Any, Any]:
-    """What a student minimises, and on which batches: its teacher's distributions, or the text that one lets pass."""
+def beside(inputs: dict[str, Path]) -> list[Path]:
+    """The folders of those that teach beside the teacher, in the order of their names."""
+    return [path for role, path in sorted(inputs.items()) if role.startswith("with-")]
+
+
+def lesson(settings: dict[str, Any], corpus: Any, teachers: list[Any], outputs: Path | None) -> tuple[Any, Any]:
+    """What a student minimises, and on which batches: its teachers' distributions, or the text that one lets pass."""
+    teacher, *_ = teachers
     seed, batch_rows, domains = derive_seed(settings["seed"], "distil"), settings["batch_rows"], settings["domains"]
     if settings["filter_share"] is None:
         share = settings.get("forget_share", 0.5)
         batch_at = data.domain_batches(corpus, domains, "train", batch_rows, seed, share)
-        return distillation_loss(settings, teacher, outputs), batch_at
+        return distillation_loss(settings, teachers, outputs), batch_at
 
     def loss_of(rows: Any) -> Any:
         rows = rows.to(teacher.device)
@@ -102,11 +111,15 @@ def fresh_student(shape: dict[str, Any] | None, corpus: Any, teacher: Any, seed:
     return initial_model(shape, corpus, seed, of="student")
 
 
-def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | None) -> Any:
+def distillation_loss(settings: dict[str, Any], teachers: list[Any], outputs: Path | None) -> Any:
     """The divergence on all rows, which carry no labels of what is to be forgotten, as a function of (student, batch).
 
-    The teacher computes its predictions itself, or they come from the folder that a `teach` stage has written.
+    A teacher computes its predictions itself, or they come from the folder that a `teach` stage has written. Several
+    teach the mean of their distributions.
     """
+    if len(teachers) > 1:
+        return _ensemble_loss(teachers)
+    (teacher,) = teachers
     cached = data.TeacherOutputs(outputs) if outputs else None
     if cached and settings["teacher_cache"]["top_k"]:
         return lambda student, batch: _terms(
@@ -122,6 +135,18 @@ def distillation_loss(settings: dict[str, Any], teacher: Any, outputs: Path | No
         if share is None:
             return _terms(objectives.forward_kl(learnt, taught, rows.targets, temperature))
         return _terms(objectives.jensen_shannon(learnt, taught, rows.targets, share))
+
+    return loss
+
+
+def _ensemble_loss(teachers: list[Any]) -> Any:
+    for teacher in teachers:
+        models.output_head(teacher)  # found out here, so that its few tokens are not counted
+
+    def loss(student: Any, batch: Any) -> Any:
+        rows = batch.all()
+        taught = [_predict(teacher, rows) for teacher in teachers]
+        return _terms(objectives.ensemble_kl(models.predict(student, rows), taught, rows.targets))
 
     return loss
 

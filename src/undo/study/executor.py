@@ -1,6 +1,7 @@
 """Runs the stages of a plan whose artifact is missing, siblings side by side on worker processes."""
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from undo.spec.errors import UserError
 from undo.study.artifacts import Store
 from undo.study.plan import Plan, Stage, stage_version
+from undo.study.signal import telling_teachers
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # every input of a stage is a local folder
@@ -61,6 +63,7 @@ class Execution:
     threads: int = 1
     failures: dict[str, str] = field(default_factory=dict)
     cached: int = 0
+    warned: set[str] = field(default_factory=set)
 
     def run(self) -> dict[str, str]:
         """Runs what is missing. Returns the failed stages with their messages.
@@ -156,11 +159,20 @@ class Execution:
         worker.stage = None
         if event == "done":
             self.listener.finished(stage)
+            if stage.kind == "evaluate":
+                self._warn()
         elif event == "refused":
             raise UserError(f"{stage.label}: {message['message']}")
         else:
             self._fail(worker, stage, message, crew)
         return True
+
+    def _warn(self) -> None:
+        """Tells of teachers whose students will relearn, while these are not paid for yet."""
+        for evaluation, warning in telling_teachers(self.plan, self.store).items():
+            if evaluation not in self.warned:
+                self.warned.add(evaluation)
+                self.listener.noted(warning)
 
     def _fail(self, worker: Worker, stage: Stage, message: dict[str, Any], crew: list[Worker]) -> None:
         text = message.get("message")
@@ -184,7 +196,8 @@ def _input_folder(store: Store, stage_id: str) -> Path:
 def _order(plan: Plan) -> dict[str, tuple[int, float]]:
     """Sort keys of the stages: seed by seed, so that whole replications finish early; within one, longest chains first.
 
-    The length of a chain is its estimated FLOPs from a stage to the end of what needs it.
+    The length of a chain is its estimated FLOPs from a stage to the end of what needs it. Evaluations come before all:
+    they take seconds, and say whether a teacher is worth its students.
     """
     after: dict[str, float] = dict.fromkeys(plan.stages, 0.0)
     for stage in reversed(plan.stages.values()):
@@ -195,4 +208,5 @@ def _order(plan: Plan) -> dict[str, tuple[int, float]]:
         inherited = max((turns[needed] for needed in stage.inputs.values()), default=0)
         seed = stage.settings.get("seed")
         turns[id] = inherited if seed is None else plan.recipe.seeds.index(seed)
-    return {id: (turns[id], -after[id] - stage.flops) for id, stage in plan.stages.items()}
+    chains = {id: -math.inf if s.kind == "evaluate" else -after[id] - s.flops for id, s in plan.stages.items()}
+    return {id: (turns[id], chains[id]) for id in plan.stages}

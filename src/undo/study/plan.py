@@ -23,6 +23,8 @@ NOISE = {"noise_alpha", "noise_beta", "noise_rule", "noise_parameters", "noise_f
 """Settings of a student that only a noised one depends on."""
 OWN_WAYS = {"optim", "temperature", "top_k"}
 """Settings of a student that stand in place of the study's."""
+TEACHERS = {"teachers", "with_teachers"}
+"""Settings of a student that are inputs of its stage."""
 NAMED = {
     "noise_beta": "beta{:g}",
     "noise_rule": "{}",
@@ -33,6 +35,7 @@ NAMED = {
     "temperature": "temperature{:g}",
     "top_k": "top{}",
     "steps": "steps{}",
+    "with_teachers": "with-{}",
 }
 """How a student's name tells the settings that are not the usual ones."""
 NAMED_OPTIM = {"schedule": "{}", "learning_rate": "lr{:g}", "warmup_steps": "warmup{}", "weight_decay": "decay{:g}"}
@@ -228,7 +231,8 @@ class _Replication:
         for student in self.recipe.students():
             for name in student.teachers:
                 for alpha in student.noise_alpha or (None,):
-                    self._test(self._student(student, teachers[name], alpha, base), base)
+                    with_teachers = [teachers[other] for other in student.with_teachers]
+                    self._test(self._student(student, teachers[name], with_teachers, alpha, base), base)
 
     def _sources(self) -> dict[str, ModelNode]:
         """Base and oracle, or the base that the study is given: the same one for every seed."""
@@ -268,7 +272,14 @@ class _Replication:
         stage = self._add("suppress", name, settings, {"model": base.stage}, suppress.steps, flops)
         return ModelNode(name, "teacher", self.seed, stage, method=suppress.method.name)  # type: ignore[attr-defined]
 
-    def _student(self, student: Student, teacher: ModelNode, alpha: float | None, base: ModelNode) -> ModelNode:
+    def _student(
+        self,
+        student: Student,
+        teacher: ModelNode,
+        with_teachers: list[ModelNode],
+        alpha: float | None,
+        base: ModelNode,
+    ) -> ModelNode:
         distil = self.recipe.distil
         assert distil is not None
         settings = {
@@ -277,13 +288,15 @@ class _Replication:
             "seed": self.seed,
             "domains": (domains := DOMAINS_OF[student.stream or distil.stream]),
             **self._mixture(domains),
-            **student.model_dump(mode="json", exclude={"teachers", "stream"} | NOISE | OWN_WAYS),
+            **student.model_dump(mode="json", exclude=TEACHERS | {"stream"} | NOISE | OWN_WAYS),
             **({} if alpha is None else student.model_dump(mode="json", include=NOISE) | {"noise_alpha": alpha}),
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
             **_own_ways(student),
         }
-        name, steps = student_name(student, teacher.id, alpha, distil.optim), student.steps or distil.stop.max_steps
+        name = student_name(student, teacher.id, alpha, distil.optim)
+        steps = distil.stop.max_steps if student.steps is None else student.steps
         inputs, passes = self._learnt_from(student, teacher, base, domains, distil.teacher_cache)
+        inputs |= {f"with-{other.id}": other.stage for other in with_teachers}
         flops = steps * distil.batch_rows * self._row_flops(passes)
         return ModelNode(
             name,
@@ -301,12 +314,12 @@ class _Replication:
         self, student: Student, teacher: ModelNode, base: ModelNode, domains: list[str], shared: TeacherCache | None
     ) -> tuple[dict[str, str], int]:
         """The inputs of a student, and how many passes of one model a step costs."""
-        inputs, passes = {"model": teacher.stage}, 4
+        inputs, passes = {"model": teacher.stage}, 4 + len(student.with_teachers)
         if student.noise_from == "base":
             inputs["base"] = base.stage
         if student.filter_share is not None:
             passes = 3
-        elif cache := student_cache(student) or shared:
+        elif student.steps != 0 and not student.with_teachers and (cache := student_cache(student) or shared):
             inputs["outputs"], passes = self._taught(teacher, domains, cache), 3
         return inputs, passes
 
@@ -422,4 +435,4 @@ def _differences(settings: Student | Optim, usual: dict[str, Any], forms: dict[s
 
 def _slug(patterns: tuple[str, ...]) -> str:
     """The words of patterns: `(".*mlp.*",)` is `mlp`."""
-    return "-".join(re.findall("[a-z]+", " ".join(patterns)))
+    return "-".join(re.findall("[a-z0-9]+", " ".join(patterns)))

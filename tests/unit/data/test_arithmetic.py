@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from undo.data.dataset import DOMAINS
 from undo.data.datasets.arithmetic import OPERATIONS, SYMBOLS, TEMPLATES, Arithmetic
 from undo.data.texts import english_verses
 from undo.spec.errors import UserError
@@ -178,6 +179,25 @@ def test_operations_are_drawn_evenly_and_words_at_their_share(dataset, documents
         assert all(abs(count / sum(counts) - 0.5) < 0.03 for count in counts)
         texts = list(dataset.documents(*stream))
         assert abs(sum("=" not in text for text in texts) / len(texts) - dataset.word_share) < 0.03
+
+
+@pytest.mark.parametrize(("kept", "forgotten", "neutral"), [("mul", "/", "%"), ("div", "*", "#")])
+def test_a_kept_operation_tells_the_forgotten_facts_the_other_way_round(dataset, kept, forgotten, neutral):
+    overlap = Arithmetic.model_validate({**dataset.model_dump(), "kept_operation": kept})
+    found = {
+        domain: set(SYMBOLS[item.group] for item in overlap.items() if item.domain == domain) for domain in DOMAINS
+    }
+    assert found == {"retain": {"+", "-", SYMBOLS[kept]}, "forget": {forgotten}, "neutral": {neutral}}
+    for domain, symbols in found.items():
+        texts = [text for text in overlap.documents(domain, "train") if "=" in text]
+        assert {symbol for text in texts for symbol in SYMBOLS.values() if symbol in text} == symbols
+    asked = {item.fact for item in overlap.items() if item.domain == "forget" and item.split == "heldout"}
+    told = {item.fact for item in overlap.items() if item.group == kept and item.split == "heldout"}
+    assert asked == told, "what is held out of one operation is held out of the other"
+
+
+def test_a_study_without_overlap_says_nothing_of_it(dataset):
+    assert "kept_operation" not in dataset.model_dump(mode="json")
 
 
 def test_the_shares_of_the_split_are_those_asked_for():

@@ -1,6 +1,8 @@
 """Korean: the help's pages as text, and the language dataset on them."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,15 @@ def test_the_commands_are_named_where_the_help_is_missing(tmp_path):
     with pytest.raises(UserError, match=r"apt-get download .*dpkg-deb -x") as raised:
         list(korean(str(tmp_path)).documents("forget", "train"))
     assert "\n" not in str(raised.value)
+
+
+def test_the_korean_study_ends_at_once_where_the_help_is_missing(tmp_path):
+    """Clearly: one line with the commands, and exit code 2."""
+    command = [sys.executable, "-m", "undo", "run", "language_korean", "data.dataset.folder=nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
+    assert done.returncode == 2
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "no LibreOffice help in 'nowhere'; run apt-get download libreoffice-help-en-us" in error
 
 
 @pytest.fixture(scope="module")

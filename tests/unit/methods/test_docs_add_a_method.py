@@ -1,15 +1,12 @@
 """docs/add-a-method.md is run: its file is put beside the others, its recipe is read, its tests exist."""
 
 import copy
-import re
 import shlex
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-import undo.methods
+from tests.pages import assert_names_exist, block, page, registered
 from undo import data, train
 from undo.methods import Memo
 from undo.models import freeze
@@ -17,27 +14,14 @@ from undo.spec import registry
 from undo.spec.load import load_recipe
 from undo.spec.recipe import Optim, Suppress
 
-ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "add-a-method.md").read_text()
-
-
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
-    return found
+PAGE = page("add-a-method.md")
 
 
 @pytest.fixture
 def maxent_kl(tmp_path, monkeypatch):
     """The page's method, registered as if its file lay in undo/methods."""
-    (tmp_path / "maxent_kl.py").write_text(block("python"))
-    monkeypatch.setattr(undo.methods, "__path__", [*undo.methods.__path__, str(tmp_path)])
-    registry.names.cache_clear()
-    registry.load.cache_clear()
-    yield registry.load("methods", "maxent_kl")
-    sys.modules.pop("undo.methods.maxent_kl")
-    del undo.methods.maxent_kl
-    registry.names.cache_clear()
-    registry.load.cache_clear()
+    with registered("methods", "maxent_kl", block(PAGE, "python"), tmp_path, monkeypatch) as method:
+        yield method
 
 
 def test_the_file_is_a_registered_method(maxent_kl):
@@ -63,17 +47,12 @@ def test_its_loss_and_two_steps_of_suppression(maxent_kl, trained_model, batch, 
 
 
 def test_the_recipe_and_the_command_are_read(maxent_kl):
-    suppress = yaml.safe_load(block("yaml"))["suppress"]["gentle"]
+    suppress = yaml.safe_load(block(PAGE, "yaml"))["suppress"]["gentle"]
     assert isinstance(Suppress.model_validate(suppress).method, maxent_kl)
-    undo_, run, recipe, change = shlex.split(block("sh"))
+    undo_, run, recipe, change = shlex.split(block(PAGE, "sh"))
     assert (undo_, run) == ("undo", "run")
     assert load_recipe(recipe, [change]).suppress["maxent"].method.retain_weight == 2
 
 
 def test_what_the_page_names_is_there():
-    tests = (ROOT / "tests" / "contract" / "test_methods.py").read_text()
-    assert all(f"def {name}(" in tests for name in re.findall(r"`(test_\w+)`", PAGE))
-    files = [name for name in re.findall(r"`(\w+\.py)`", PAGE)]
-    assert files and all((ROOT / "src" / "undo" / "methods" / name).exists() for name in files)
-    for path in re.findall(r"`(tests/[\w/]+\.py)`", PAGE):
-        assert (ROOT / path).exists()
+    assert_names_exist(PAGE, "test_methods.py", "methods")

@@ -126,3 +126,26 @@ def test_undial_is_zero_at_its_goal(trained_model, batch):
     method = load("methods", "undial")(name="undial", strength=0.0, retain_weight=0.0)
     loss = method.loss(trained_model, batch, Memo(freeze(copy.deepcopy(trained_model)), 1)).total
     assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["npo", "simnpo"])
+def test_the_installed_library_agrees(name, trained_model, apart, batch):
+    """NPO is Liger's DPO with nothing but lost answers, SimNPO its SimPO: an answer that won counts as 0 in both."""
+    pytest.importorskip("liger_kernel", reason="needs the bench extra")
+    batch.forget.targets[:] = torch.where(batch.forget.targets == IGNORE, 5, batch.forget.targets)
+    rows, pairs = batch.forget, torch.zeros(2 * len(batch.forget.ids), 1)
+    own, other = (token_log_likelihoods(model, rows).detach() for model in (trained_model, apart))
+    won = torch.zeros(len(rows.ids))
+    if name == "npo":
+        from liger_kernel.chunked_loss.dpo_loss import LigerFusedLinearDPOFunction as DPO
+
+        theirs, *_ = DPO.preference_loss_fn(won, own.sum(1), pairs, won, other.sum(1), beta=0.3)
+        knobs = {"beta": 0.3}
+    else:
+        from liger_kernel.chunked_loss.simpo_loss import LigerFusedLinearSimPOFunction as SimPO
+
+        theirs, *_ = SimPO.preference_loss_fn(won, own.mean(1), pairs, beta=2.0, gamma=0.5)
+        knobs = {"beta": 2.0, "margin": 0.5}
+    method = load("methods", name)(name=name, retain_weight=0.0, **knobs)
+    found = method.loss(trained_model, batch, Memo(apart, 1)).total
+    torch.testing.assert_close(found, 2 / knobs["beta"] * theirs, rtol=1e-5, atol=1e-6)

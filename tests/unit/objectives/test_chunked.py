@@ -17,6 +17,7 @@ from undo.objectives import (
     chunked,
     cross_entropy,
     demoted_kl,
+    ensemble_kl,
     forward_kl,
     greedy,
     jensen_shannon,
@@ -56,6 +57,10 @@ def kl(first_log: torch.Tensor, second_log: torch.Tensor) -> torch.Tensor:
 
 def dense_cross_entropy(p_log, _teacher, targets):
     return F.cross_entropy(p_log.flatten(0, -2), targets.flatten(), reduction="none", ignore_index=IGNORE)
+
+
+def dense_forward_kl(p_log, q_log, _targets):
+    return kl(q_log, p_log)
 
 
 def dense_top_kl(k: int):
@@ -109,8 +114,9 @@ LOSSES = {
         lambda student, teacher, targets: uniform_kl(student, targets),
         lambda p_log, q_log, targets: kl(torch.full_like(p_log, -math.log(p_log.shape[-1])), p_log),
     ),
-    "forward_kl": (forward_kl, lambda p_log, q_log, targets: kl(q_log, p_log)),
+    "forward_kl": (forward_kl, dense_forward_kl),
     "tempered_kl": (lambda *models: forward_kl(*models, 2.5), dense_tempered_kl(2.5)),
+    "ensemble_kl": (lambda student, teacher, targets: ensemble_kl(student, [teacher], targets), dense_forward_kl),
     "demoted_kl": (lambda *models: demoted_kl(*models, 3.0), dense_demoted_kl(3.0)),
     **{f"top_{k}": (top_kl(k), dense_top_kl(k)) for k in (1, 4, VOCABULARY)},
     **{f"jsd_{share}": (jsd(share), dense_jsd(share)) for share in SHARES},
@@ -475,6 +481,21 @@ def test_the_divergence_of_equal_models_is_zero_and_so_is_its_slope(share):
     value = jensen_shannon(student, student, masked("random"), share)
     assert value.item() == pytest.approx(0, abs=1e-6)
     assert all(gradient.abs().max() < 1e-6 for gradient in gradients(value, student))
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_several_teachers_teach_the_mean_of_their_distributions(number):
+    """Of distributions, not of logits: what one of them says stays to be heard."""
+    student, targets = model(), masked("random")
+    teachers = [model(TEACHER_WIDTH, seed=seed, size=6.0) for seed in range(1, number + 1)]
+    p_log, *q_logs = (F.log_softmax(dense_logits(m), -1).flatten(0, -2) for m in (student, *teachers))
+    mixed = torch.stack([q_log.detach().exp() for q_log in q_logs]).mean(0)
+    expected = mean(kl(mixed.log(), p_log), targets.flatten()).float()
+    found = ensemble_kl(student, teachers, targets)
+    torch.testing.assert_close(found, expected, rtol=2e-6, atol=1e-6)
+    assert_same_gradients(gradients(found, student), gradients(expected, student), 5e-6)
+    if number == 1:
+        torch.testing.assert_close(found, forward_kl(student, teachers[0], targets), rtol=2e-6, atol=1e-6)
 
 
 def test_half_and_half_the_divergence_is_symmetric():

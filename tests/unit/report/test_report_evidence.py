@@ -49,6 +49,15 @@ def test_a_loss_counts_like_an_accuracy(results):
         assert losses[key].verdict == rows[key].verdict
 
 
+def test_only_a_pretrained_model_tells_whether_it_carries_to_one(results):
+    assert "C5" not in {claim for claim, _ in by_claim(results)}
+    pretrained = {**results, "recipe": {**results["recipe"], "pretrained": {"path": "somewhere"}}}
+    rows = {experiment: row for (claim, experiment), row in by_claim(pretrained).items() if claim == "C5"}
+    assert set(rows) == {f"undo-{alpha}-{of} against {of}" for alpha in (0.3, 0.6) for of in ("maxent", "rmu")}
+    apart = [best(results, "maxent", seed) - best(results, "undo-0.6-maxent", seed) for seed in SEEDS]
+    assert rows["undo-0.6-maxent against maxent"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+
+
 def test_matching_an_oracle_is_judged_by_the_start(results):
     row = by_claim(results)["C1", "fresh-oracle against undo-0-from-base-oracle"]
     assert row.verdict == "holds" and row.effect > 0.3

@@ -197,6 +197,16 @@ def test_what_contradicts_another_part_is_named_with_its_key_and_line_too(edited
     assert says in message and f"line {line}" in message and key in message
 
 
+LAYER_9 = "{name: sam, method: {name: rmu, layers: [1, 9]}}"
+
+
+@pytest.mark.parametrize("method", ["{name: rmu, layers: [9]}", "{name: gradient_routing, layers: [9]}", LAYER_9])
+def test_a_layer_that_the_model_lacks_is_refused_before_it_is_trained(method):
+    message = refusal("smoke", [f"suppress.rmu.method={method}"])
+    assert message == "override of suppress.rmu.method: no layer 9: this model has layers 0 to 1"
+    assert load_recipe("smoke", [f"suppress.rmu.method={method}", "model.layers=10"])
+
+
 def test_a_missing_key_is_named_at_its_parent(edited):
     path, _ = edited("  base_steps: 60\n", "")
     assert "line 10, key 'pretrain.base_steps': Field required" in refusal(path)
@@ -330,6 +340,11 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
         (["filter_share: 0.5, top_k: 4"], "together with filter_share"),
         (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),
         (["top_k: 4", "distil.jsd_teacher_share=0.5"], "leave top_k out"),
+        (["temperature: 2, with_teachers: [base]"], "together with temperature"),
+        (["with_teachers: [base]", "distil.teacher_cache.top_k=4"], "with_teachers needs the forward KL"),
+        (["with_teachers: [base]", "distil.jsd_teacher_share=0.5"], "with_teachers needs the forward KL"),
+        (["with_teachers: [maxent]"], "'maxent' would teach twice"),
+        (["with_teachers: [maxnt]"], "did you mean 'maxent'"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(overrides, says):

@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from undo import data, models
+from undo.objectives import IGNORE
 from undo.stages import Context, distil, suppress
 from undo.stages.evaluate import scorer
 from undo.stages.pretrain import initial_model, next_token_loss
@@ -112,8 +114,28 @@ def test_distillation_stops_by_its_rule(corpus_folder, trained_folder, tmp_path)
 
 
 def test_a_student_of_its_own_teacher_has_nothing_to_learn(trained_model, batch):
-    loss = distil.distillation_loss(settings("teacher"), trained_model, None)
+    loss = distil.distillation_loss(settings("teacher"), [trained_model], None)
     assert loss(trained_model, batch).total.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_teachers_that_teach_together_are_met_in_the_middle(trained_model, tiny_model, batch):
+    """The student that is one of two teachers is not at its goal, and the forward passes of both are needed."""
+    loss = distil.distillation_loss(settings("teacher"), [trained_model, tiny_model], None)
+    p, q = (F.softmax(m(input_ids=batch.all().ids).logits, -1) for m in (trained_model, tiny_model))
+    divergence = ((p + q) / 2 * (((p + q) / 2).log() - p.log())).sum(-1)[batch.all().targets != IGNORE].mean()
+    torch.testing.assert_close(loss(trained_model, batch).total, divergence, rtol=1e-4, atol=1e-5)
+
+
+def test_those_beside_the_teacher_are_read_and_paid_for(corpus, corpus_folder, trained_folder, tiny_model, tmp_path):
+    models.save_model(tiny_model, corpus.tokenizer, tmp_path / "other")
+    (tmp_path / "alone").mkdir(), (tmp_path / "both").mkdir()
+    alone, both = (context(tmp_path / name, corpus_folder, trained_folder) for name in ("alone", "both"))
+    both.inputs["with-other"] = tmp_path / "other"
+    costs = [distil.run(settings("fresh", steps=2), each).ledger.forward_flops for each in (alone, both)]
+    teacher = 4 * (2 * 32 * (2 * (4 * 16**2 + 3 * 16 * 32) + 16 * 300) + 2 * 4 * 32**2 * 16)
+    assert costs[1] - costs[0] == 2 * teacher
+    one, other = (models.load_model(tmp_path / name / "model") for name in ("alone", "both"))
+    assert not same(one, other)
 
 
 def test_the_teacher_forward_is_paid_for(corpus_folder, trained_folder, tmp_path):
@@ -158,6 +180,19 @@ def test_exactly_so_many_steps_know_no_rule(corpus_folder, trained_folder, tmp_p
     assert [step for step, _ in outcome.evals["losses"]][-1] == 7
 
 
+def test_no_step_at_all_leaves_the_start_as_it_is(corpus, corpus_folder, trained_folder, tmp_path):
+    """Noise alone: the gap is that of the noised teacher, and nothing was paid for."""
+    noise = {"noise_alpha": 0.5, "noise_beta": 0.1, "noise_rule": "initial", "noise_parameters": [".*"]}
+    chosen = settings("noised", **noise, steps=0)
+    outcome = distil.run(chosen, context(tmp_path, corpus_folder, trained_folder))
+    teacher, student = models.load_model(trained_folder), models.load_model(tmp_path / "model")
+    assert same(student, distil.starting_student(chosen, corpus, teacher)) and not same(student, teacher)
+    score = scorer(EVALUATION, corpus, "valid", ["retain"])(student.eval())["retain"]
+    assert outcome.evals["gap"] == outcome.evals["teacher_retain"] - score > 0
+    assert outcome.evals["steps"] == 0 and outcome.evals["stopped_by_rule"] is None and outcome.evals["losses"] == []
+    assert outcome.ledger.flops == 0
+
+
 def test_noise_from_the_base_starts_at_the_base(corpus, trained_model, tiny_model, tmp_path):
     models.save_model(tiny_model, corpus.tokenizer, tmp_path / "base")
     noise = {"noise_alpha": 0.0, "noise_beta": 0.1, "noise_rule": "initial", "noise_parameters": [".*"]}
@@ -172,7 +207,7 @@ def test_a_filtered_student_is_trained_on_text_and_pays_for_the_judgement(
     inputs = context(tmp_path, corpus_folder, trained_folder)
     outcome = distil.run(settings("fresh", filter_share=0.5, steps=2), inputs)
     teacher = models.load_model(trained_folder)
-    objective, batch_at = distil.lesson(settings("fresh", filter_share=0.5), corpus, teacher, None)
+    objective, batch_at = distil.lesson(settings("fresh", filter_share=0.5), corpus, [teacher], None)
     assert objective is next_token_loss and not len(batch_at(0).forget.ids)
     rows = sum(len(corpus.rows(domain, "train")) for domain in ("retain", "forget"))
     judged = rows * forward_flops(teacher, data.first_rows(corpus, "retain", "train", 1))

