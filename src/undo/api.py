@@ -67,12 +67,14 @@ def audit(
     workers: int | None = None,
     listener: Listener | None = None,
     benchmarks: Mapping[str, Any] | None = None,
+    adapter: str | Path | None = None,
 ) -> Certificate:
     """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`.
 
-    benchmarks: what lm-eval asks the given models besides, such as `{"tasks": ["wmdp_bio"]}` (see `Benchmarks`).
+    benchmarks: what lm-eval asks the given models besides, such as `{"tasks": ["wmdp_bio"]}` (see `Benchmarks`);
+    adapter: a PEFT adapter that is merged into the model first.
     """
-    recipe = audit_recipe(model, forget, retain, oracle, before, suite, overrides, benchmarks)
+    recipe = audit_recipe(model, forget, retain, oracle, before, suite, overrides, benchmarks, adapter)
     return run_audit(recipe, out, workers, listener)
 
 
@@ -122,13 +124,19 @@ def robustify(
     method: str = METHOD,
     suite: str = "quick",
     overrides: Sequence[str] = (),
+    benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
     workers: int | None = None,
     listener: Listener | None = None,
     shard_size: str = "5GB",
 ) -> Robustified:
-    """Makes a model forget for good and attacks what came of it: see `run_robustify`."""
-    recipe = robustify_recipe(model, forget, retain, budget, method, suite, overrides, adapter)
+    """Makes a model forget for good and attacks what came of it.
+
+    Args: budget, compute of the distillation as a share of a fresh student's; benchmarks, the settings of
+    `undo.spec.recipe.Benchmarks`; shard_size, the largest file of weights. The rest and errors: see
+    `robustify_recipe` and `run_robustify`.
+    """
+    recipe = robustify_recipe(model, forget, retain, budget, method, suite, overrides, benchmarks, adapter)
     return run_robustify(recipe, out, workers, listener, shard_size)
 
 
@@ -140,11 +148,12 @@ def robustify_recipe(
     method: str = METHOD,
     suite: str = "quick",
     overrides: Sequence[str] = (),
+    benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
 ) -> Recipe:
     """The recipe of `robustify`, to look at or to change before it is run."""
-    texts = own_texts(str(forget), str(retain))
-    return recipe_of_robustify(str(model), texts, budget, method, suite, overrides, _text(adapter))
+    texts, asked = own_texts(str(forget), str(retain)), dict(benchmarks) if benchmarks else None
+    return recipe_of_robustify(str(model), texts, budget, method, suite, overrides, asked, _text(adapter))
 
 
 def run_robustify(

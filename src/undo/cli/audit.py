@@ -1,10 +1,11 @@
 """`undo audit`: what an adversary gets out of a model, and a certificate of it."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
 
 
@@ -17,11 +18,9 @@ def audit(
     before: Annotated[str | None, typer.Option(help="The model before unlearning: what there was to get.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter to merge into the model first.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "quick",
-    benchmark: Annotated[
-        list[str] | None, typer.Option(help="A task of lm-eval to ask as well, such as wmdp_bio or mmlu; may repeat.")
-    ] = None,
-    benchmark_tasks: Annotated[str | None, typer.Option(help="A folder with lm-eval tasks of your own.")] = None,
-    benchmark_limit: Annotated[int | None, typer.Option(min=1, help="Items per benchmark; default: all.")] = None,
+    benchmark: Names = None,
+    benchmark_tasks: Tasks = None,
+    benchmark_limit: Limit = None,
     out: Annotated[Path, typer.Option(help="Folder for certificate, page and artifacts.")] = Path("audit"),
     fail_above: Annotated[
         float | None, typer.Option(min=0, help="Exit code 3 where more than this fraction was recovered.")
@@ -38,7 +37,7 @@ def audit(
 
     if fail_above is not None and oracle is None and before is None:
         raise UserError("--fail-above needs --oracle or --before: there is no recovered fraction without one")
-    benchmarks = _benchmarks(benchmark, benchmark_tasks, benchmark_limit)
+    benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
     recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [], benchmarks, adapter)
     processes = workers or available_cores()
     with open_progress(api.plan(recipe), out, processes) as listener:
@@ -50,16 +49,6 @@ def audit(
     print(f"certificate: {out / 'certificate.json'}")
     print(f"report: {out / 'certificate.html'}")
     return _exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))
-
-
-def _benchmarks(names: list[str] | None, folder: str | None, limit: int | None) -> dict[str, Any] | None:
-    """The recipe's settings of what is given, None where nothing is."""
-    from undo.spec.errors import UserError
-
-    given = {"folder": folder, "limit": limit}
-    if not names and (folder or limit):
-        raise UserError("--benchmark-tasks and --benchmark-limit need --benchmark: the name of a task")
-    return {"tasks": names} | {name: value for name, value in given.items() if value} if names else None
 
 
 def _exit_code(fraction: float | None, limit: float | None, failed: bool) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
 
 
@@ -17,6 +18,9 @@ def robustify(
     budget: Annotated[float, typer.Option(help="Compute, as a share of a fresh student's; decides the noise.")] = 0.3,
     method: Annotated[str, typer.Option(help="How to suppress (undo list methods).")] = "maxent",
     suite: Annotated[str, typer.Option(help="Attacks to withstand: quick, standard or exhaustive.")] = "quick",
+    benchmark: Names = None,
+    benchmark_tasks: Tasks = None,
+    benchmark_limit: Limit = None,
     out: Annotated[Path, typer.Option(help="Folder for model, card, certificates and artifacts.")] = Path(
         "robustified"
     ),
@@ -28,10 +32,11 @@ def robustify(
     from undo import api
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
-    from undo.cli.summary import print_attacks
+    from undo.cli.summary import print_attacks, print_benchmarks
     from undo.study.environment import available_cores
 
-    recipe = _recipe(model, forget, retain, adapter, budget, method, suite, overrides or [])
+    benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
+    recipe = _recipe(model, forget, retain, budget, method, suite, overrides or [], benchmarks, adapter)
     if save_recipe is not None:
         api.save_recipe(recipe, save_recipe)
         print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
@@ -42,6 +47,7 @@ def robustify(
     for failure in made.certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
     print_attacks(made.certificate, made.suppressed)
+    print_benchmarks(made.certificate.benchmarks)
     print(f"suppressed only: {made.suppressed.verdict}")
     print(f"this model: {made.certificate.verdict}")
     print(f"model and card: {made.model}")
@@ -55,11 +61,10 @@ def _recipe(model: str, forget: str | None, retain: str | None, *choices: Any) -
     from undo import api
     from undo.spec.errors import UserError
 
-    adapter, budget, method, suite, overrides = choices
     if Path(model).suffix in (".yaml", ".yml"):
         if forget or retain:
             raise UserError(f"{model} says what to forget and what to keep; leave --forget and --retain out")
-        return api.load_recipe(model, overrides)
+        return api.load_recipe(model, choices[3])
     if not forget or not retain:
         raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
-    return api.robustify_recipe(model, forget, retain, budget, method, suite, overrides, adapter)
+    return api.robustify_recipe(model, forget, retain, *choices)

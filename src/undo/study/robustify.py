@@ -38,12 +38,14 @@ def recipe_of_robustify(
     method: str = METHOD,
     suite: str = "quick",
     overrides: Sequence[str] = (),
+    benchmarks: Settings | None = None,
     adapter: str | None = None,
 ) -> Recipe:
     """The recipe that makes a model forget and attacks teacher and student with a suite.
 
     Args: texts, the dataset settings of what is to be forgotten and kept; budget, compute for the distillation as a
-    share of a fresh student's: it decides the noise and the most steps; overrides, `key.path=value` on the recipe.
+    share of a fresh student's: it decides the noise and the most steps; overrides, `key.path=value` on the recipe;
+    benchmarks, the settings of `Benchmarks`; adapter, one to merge into the model.
     Raises UserError where the model, the method, the budget, the suite or an override is wrong.
     """
     if not 0 < budget <= 1:
@@ -58,6 +60,7 @@ def recipe_of_robustify(
         "summary": f"A given model made to forget for good, attacked with the suite '{suite}'",
         "pretrained": pretrained(model, adapter),
         "audit": {"suite": " ".join([suite, *overrides])},
+        **({"benchmarks": benchmarks} if benchmarks else {}),
         **_training(size, method, budget, models.width_and_layers(folder)[1]),
     }
     return build_recipe(content, overrides, f"preset '{size}'")

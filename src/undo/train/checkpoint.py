@@ -33,14 +33,15 @@ class Checkpoints:
 
     def __init__(self, folder: Path, every_s: float) -> None:
         self.folder, self.every_s = folder, every_s
-        self._last = time.monotonic()
+        self._last, self._took_s = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        """Whether `every_s` seconds have passed since the last one."""
-        return time.monotonic() - self._last >= self.every_s
+        """Whether `every_s` seconds have passed since the last one, and writing takes no more than a twentieth of it."""
+        return time.monotonic() - self._last >= max(self.every_s, 20 * self._took_s)
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: FitState) -> None:
         """Writes the new checkpoint beside the old one, then exchanges them."""
+        started = time.monotonic()
         writing, previous = self.folder.with_name("checkpoint-writing"), self.folder.with_name("checkpoint-previous")
         shutil.rmtree(writing, ignore_errors=True)
         writing.mkdir(parents=True)
@@ -52,6 +53,7 @@ class Checkpoints:
         writing.rename(self.folder)
         shutil.rmtree(previous, ignore_errors=True)
         self._last = time.monotonic()
+        self._took_s = self._last - started
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> FitState:
         """Restores model and optimiser in place. Returns the state, a new one where there is no checkpoint."""

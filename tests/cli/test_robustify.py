@@ -1,0 +1,198 @@
+"""`undo robustify`: what it hands over, what it decides by itself, and what it refuses."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from tests.place import undo
+from undo import api, models
+from undo.spec.errors import StudyFailed, UserError
+from undo.spec.load import load_recipe
+from undo.study import resources, robustify
+from undo.study.artifacts import Store
+from undo.study.certificate import identity
+
+PAGE = Path(__file__).parents[2] / "docs" / "robustify.md"
+TEXTS = ("--forget", "forget.txt", "--retain", "retain.txt")
+RELEARN = {"name": "finetune", "steps": 30, "batch_rows": 8, "eval_steps": [30], "learning_rates": [3e-3]}
+ATTACKS = {"relearn": {"attack": RELEARN}, "quantise": {"attack": {"name": "quantise", "bits": [8]}}}
+
+
+@pytest.fixture(scope="session")
+def made(place):
+    """A recipe that was saved, changed by hand and run; what the command said, and its folder."""
+    saved = undo(place, "robustify", "before", *TEXTS, "--budget", "0.2", "--save-recipe", "mine.yaml")
+    assert saved.returncode == 0, saved.stderr
+    recipe = yaml.safe_load((place.folder / "mine.yaml").read_text())
+    recipe["attacks"] = ATTACKS
+    recipe["suppress"]["maxent"]["optim"]["learning_rate"] = 1e-2
+    (place.folder / "mine.yaml").write_text(yaml.safe_dump(recipe))
+    done = undo(place, "robustify", "mine.yaml", "--out", "made", "distil.stop.max_steps=100", "--shard-size", "12KB")
+    assert done.returncode == 0, done.stderr
+    return done, place.folder / "made"
+
+
+def certificates(folder):
+    return [json.loads((folder / part / "certificate.json").read_text()) for part in (".", "suppressed")]
+
+
+def test_the_model_is_a_plain_folder_in_shards(made):
+    _, folder = made
+    model, tokenizer = (kind.from_pretrained(folder / "model") for kind in (AutoModelForCausalLM, AutoTokenizer))
+    assert len(list((folder / "model").glob("*.safetensors"))) > 1
+    assert GenerationConfig.from_pretrained(folder / "model").eos_token_id == tokenizer.eos_token_id
+    (student,) = (folder / "artifacts").glob("distil-*")
+    expected = models.load_model(student / "model").state_dict()
+    assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+
+
+def test_the_skill_is_gone_and_the_rest_is_kept(made):
+    results = json.loads(next(made[1].glob("robustify-*/report/results.json")).read_text())
+    rows = {row["role"]: row for row in results["models"]}
+    assert min(rows[role]["forget"] for role in ("teacher", "student")) > rows["base"]["forget"] + 1
+    assert rows["student"]["retain"] < rows["base"]["retain"] + 0.5
+    attacked = {curve["model"] for curve in results["curves"]}
+    assert attacked == {"maxent", rows["student"]["id"]}, "the original is only asked"
+
+
+def test_both_certificates_are_about_their_own_model(made, place):
+    own, suppressed = certificates(made[1])
+    assert own["model"] == identity(str(made[1] / "model")) and own["model"] != suppressed["model"]
+    assert own["before"] == suppressed["before"] == identity(place.before)
+    assert {row["attack"] for row in own["attacks"]} == {"none", "relearn", "quantise"}
+    assert own["worst_case"]["recovery"] != suppressed["worst_case"]["recovery"]
+    assert own["verdict"] in made[0].stdout and suppressed["verdict"] in made[0].stdout
+
+
+def test_the_card_says_what_was_done_in_the_numbers_of_the_certificates(made):
+    card = (made[1] / "model" / "README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["base_model"] == "before" and "unlearning" in head["tags"]
+    own, suppressed = certificates(made[1])
+    assert own["verdict"] in card and own["forget"]["sha256"] in card and own["retain"]["sha256"] in card
+    (line,) = [line for line in card.splitlines() if line.startswith("| `relearn`")]
+    for certificate in (own, suppressed):
+        (row,) = [row for row in certificate["attacks"] if row["attack"] == "relearn"]
+        assert f"{row['recovery']:.3f}" in line and f"{100 * row['recovered_fraction']:.1f}" in line
+    assert "cannot show that nothing is left" in card
+
+
+def test_the_card_is_no_part_of_the_models_identity(made):
+    before = identity(str(made[1] / "model"))
+    (made[1] / "model" / "README.md").write_text((made[1] / "model" / "README.md").read_text() + "\nmore\n")
+    assert identity(str(made[1] / "model")) == before
+
+
+def test_what_came_out_can_be_audited(made, place):
+    recipe = api.audit_recipe(made[1] / "model", place.forget, place.retain, before=place.before)
+    certificate = api.run_audit(recipe.model_copy(update={"attacks": {}}), place.folder / "audit")
+    assert certificate.model == certificates(made[1])[0]["model"]
+    assert certificate.worst_case.recovered_fraction < 0.3
+
+
+def test_the_docs_example_runs(made, place, monkeypatch, capsys):
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+    monkeypatch.chdir(place.folder)
+    exec(example, {})
+    assert "Suite 'quick" in capsys.readouterr().out
+    assert (place.folder / "robustified" / "model" / "config.json").is_file()
+
+
+def test_more_budget_buys_more_noise_and_more_steps(place):
+    def chosen(budget):
+        recipe = api.robustify_recipe(place.before, place.forget, place.retain, budget)
+        (student,) = recipe.students()
+        return student, recipe.distil.stop.max_steps
+
+    students, steps = zip(*(chosen(budget) for budget in (0.05, 0.2, 0.5, 1)), strict=True)
+    alphas = [student.noise_alpha[0] for student in students[:-1]]
+    assert alphas == sorted(set(alphas)) and students[-1].init == "fresh"
+    assert list(steps) == sorted(set(steps))
+
+
+@pytest.mark.parametrize("method", ["maxent", "graddiff", "npo", "rmu", "undial"])
+def test_every_method_may_suppress(method, place):
+    recipe = api.robustify_recipe(place.before, place.forget, place.retain, method=method)
+    assert recipe.suppress[method].method.name == method and api.plan(recipe).stages
+
+
+@pytest.mark.parametrize("weights", [10**6, 10**8, 10**10])
+def test_larger_models_get_smaller_rates_and_less_noise(weights, place, monkeypatch):
+    monkeypatch.setattr(models, "count_weights", lambda folder: weights)
+    recipe = api.robustify_recipe(place.before, place.forget, place.retain)
+    expected = {10**6: (1e-3, 0.5), 10**8: (1e-4, 0.25), 10**10: (2e-5, 0.25)}[weights]
+    assert (recipe.suppress["maxent"].optim.learning_rate, recipe.students()[0].noise_alpha[0]) == expected
+
+
+def test_presets_cover_every_size():
+    assert {name for _, name in robustify.PRESETS} == set(robustify.ALPHA_BY_BUDGET)
+    for size, points in robustify.ALPHA_BY_BUDGET.items():
+        assert [robustify.noise_for(size, budget) for budget, _ in points] == [alpha for _, alpha in points]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"budget": 0}, "a share of a fresh student's compute"),
+        ({"budget": 1.5}, "a share of a fresh student's compute"),
+        ({"method": "maxnet"}, "did you mean 'maxent'"),
+        ({"suite": "quik"}, "did you mean 'quick'"),
+        ({"adapter": "."}, "holds no adapter_config.json"),
+        ({"model": "nowhere"}, "is no folder and no model"),
+        ({"retain": "forget.txt"}, "hold the same texts"),
+        ({"overrides": ["distil.stop.max_step=5"]}, "did you mean 'max_steps'"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_planned_is_refused_in_one_line(given, says, place, monkeypatch):
+    monkeypatch.chdir(place.folder)
+    with pytest.raises(UserError, match=says) as refused:
+        api.plan(api.robustify_recipe(**{"model": "before", "forget": "forget.txt", "retain": "retain.txt"} | given))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["before"], "--forget and --retain are needed"),
+        (["smoke.yaml"], "cannot read the recipe"),
+        (["before", *TEXTS, "--benchmark-limit", "3"], "need --benchmark"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_exit_code_2_in_one_line(arguments, says, place):
+    done = undo(place, "robustify", *arguments)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and says in done.stderr
+
+
+def test_a_recipe_of_another_kind_is_refused():
+    with pytest.raises(UserError, match="no recipe of `undo robustify`"):
+        api.run_robustify(load_recipe("smoke"))
+
+
+def test_without_a_student_nothing_is_handed_over(place, tmp_path):
+    recipe = api.robustify_recipe(
+        place.before, place.forget, place.retain, overrides=["attacks={}", "suppress.maxent.optim.learning_rate=1e30"]
+    )
+    with pytest.raises(StudyFailed, match="maxent.*is not finite"):
+        api.run_robustify(recipe, tmp_path, workers=1)
+    assert not (tmp_path / "model").exists()
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_advice_before_the_start(place, tmp_path, monkeypatch):
+    recipe = api.robustify_recipe(place.before, place.forget, place.retain)
+    monkeypatch.setattr(resources, "SMALL", 1e3)
+    monkeypatch.setattr(resources, "free_memory", lambda: 1e9)
+    monkeypatch.setattr(resources, "PROCESS_BYTES", 0.999e9)
+    with pytest.raises(UserError, match=r"gradient_checkpointing=true, or .*for fewer rows") as refused:
+        api.run_robustify(recipe, tmp_path)
+    assert "\n" not in str(refused.value)
+    monkeypatch.setattr(resources, "PROCESS_BYTES", 2e9)
+    with pytest.raises(UserError, match="use a machine or GPU with more"):
+        api.run_robustify(recipe, tmp_path)
+    assert not any(Store(tmp_path).root.glob("*-*")), "nothing was computed"
