@@ -179,7 +179,7 @@ def test_without_a_student_nothing_is_handed_over(place, tmp_path):
     recipe = api.robustify_recipe(
         place.before, place.forget, place.retain, overrides=["attacks={}", "suppress.maxent.optim.learning_rate=1e30"]
     )
-    with pytest.raises(StudyFailed, match="maxent.*is not finite"):
+    with pytest.raises(StudyFailed, match=r"maxent.*is not finite"):
         api.run_robustify(recipe, tmp_path, workers=1)
     assert not (tmp_path / "model").exists()
 

@@ -36,7 +36,7 @@ class Checkpoints:
         self._last, self._took_s = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        """Whether `every_s` seconds have passed since the last one, and writing takes no more than a twentieth of it."""
+        """Whether `every_s` seconds have passed since the last one; writing takes no more than a twentieth of them."""
         return time.monotonic() - self._last >= max(self.every_s, 20 * self._took_s)
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: FitState) -> None:
