@@ -9,6 +9,8 @@ from undo.study.certificate import Certificate, Row
 
 pytestmark = MARKS
 MODEL = {"name": "a-model", "sha256": "0" * 64}
+ASKED = {"task": "a_task", "metric": "acc", "part_of": None, "harness": "lm-eval 0.4", "n_items": 90, "n_cut": 0}
+BENCHMARK = ASKED | {"model": "model", "seed": 1, "n_shot": 0, "value": 0.5, "stderr": 0.02}
 
 
 def row(attack: str, budget: int, fraction: float, within: bool) -> Row:
@@ -31,6 +33,7 @@ def folder(tmp_path_factory):
         worst_case=rows[2],
         verdict="lora brings back 40 %.",
         failures=[{"stage": "x", "label": "probe", "message": "loss is NaN"}],
+        benchmarks=[BENCHMARK],
         environment={"python": "3.11", "packages": {"torch": "2.13"}},
     )
     folder = tmp_path_factory.mktemp("audit")
@@ -45,7 +48,7 @@ def test_the_certificate_is_accessible_fits_and_loads_nothing(folder, options):
         page = browser.new_context(offline=True, **options).new_page()
         listen(page, said, asked)
         page.goto((folder / "certificate.html").as_uri())
-        assert page.locator(".bar").count() == 2 and page.locator("tbody tr").count() == 3
+        assert page.locator(".bar").count() == 2 and page.locator("tbody tr").count() == 3 + 1  # and a benchmark
         assert not page.evaluate("document.documentElement.scrollWidth > innerWidth")
         assert serious_findings(page) == []
     assert said == [] and all(url.startswith(("file://", "data:")) for url in asked)
