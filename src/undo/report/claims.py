@@ -12,6 +12,7 @@ from undo.report import rows as r
 from undo.report.rows import Results
 from undo.study.scores import worst_case
 
+LOST = 0.05  # accuracy, as the rule for students
 Effects = Iterator[tuple[str, list[float]]]
 """(what was compared, the effect in every seed), as often as a study compares it."""
 
@@ -115,10 +116,18 @@ def _few_labels(results: Results) -> Effects:
     few = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1 and r.right_labels(knobs)]
     students = {row["id"] for row in r.of_role(results, "student")}
     for name in few:
-        if full and {f"fresh-{name}", f"fresh-{full[0]}"} <= students:
+        if full and {f"fresh-{name}", f"fresh-{full[0]}"} <= students and _as_useful(results, name, full[0]):
             share = 100 * suppress[name]["label_share"]
             what = f"fresh-{name} ({share:g} % of the labels) against {full[0]}"
             yield what, _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}")
+
+
+def _as_useful(results: Results, teacher: str, than: str) -> bool:
+    """Whether a teacher keeps what another one does: one that lost everything passes nothing on, and proves nothing."""
+    if r.form_of(results, "retain") is not r.percent:
+        return True
+    kept, usual = (r.mean_of(r.by_id(results)[id], "retain").mean or 0.0 for id in (teacher, than))
+    return usual - kept <= LOST
 
 
 def _diffuse(results: Results) -> Effects:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from undo.train.ledger import Ledger
 
+LONG_S = 1.0  # seconds from which on the time that a write takes counts: those of gigabytes
+
 
 @dataclass
 class FitState:
@@ -36,7 +38,7 @@ class Checkpoints:
         self._last, self._took_s = time.monotonic(), 0.0
 
     def due(self) -> bool:
-        """Whether `every_s` seconds have passed since the last one; writing takes no more than a twentieth of them."""
+        """Whether `every_s` seconds have passed since the last one; long writes take at most a twentieth of it."""
         return time.monotonic() - self._last >= max(self.every_s, 20 * self._took_s)
 
     def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: FitState) -> None:
@@ -53,7 +55,7 @@ class Checkpoints:
         writing.rename(self.folder)
         shutil.rmtree(previous, ignore_errors=True)
         self._last = time.monotonic()
-        self._took_s = self._last - started
+        self._took_s = self._last - started if self._last - started > LONG_S else 0.0
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> FitState:
         """Restores model and optimiser in place. Returns the state, a new one where there is no checkpoint."""

@@ -346,3 +346,72 @@ def test_a_path_that_is_nowhere_is_one_line_with_the_way_out(name, tmp_path, mon
 def test_a_revision_of_a_folder_is_not_ignored(own):
     with pytest.raises(UserError, match="revision names a version on the hub"):
         models.find_folder(str(own()), "main")
+
+
+def adapter_of(folder, target, seed=5):
+    """A PEFT adapter with random weights, saved; returns the logits' model beside it."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    wrapped = get_peft_model(plain, LoraConfig(r=2, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM"))
+    for name, parameter in wrapped.named_parameters():
+        if ".lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    wrapped.save_pretrained(target)
+    return wrapped
+
+
+def test_an_adapter_is_merged_into_the_weights(own, rows, tmp_path):
+    pytest.importorskip("peft")
+    folder = own()
+    wrapped = adapter_of(folder, tmp_path / "adapter")
+    merged, _ = adopt(folder, models.find_adapter(str(tmp_path / "adapter")))
+    torch.testing.assert_close(own_logits(merged, rows), own_logits(wrapped, rows))
+    assert not torch.allclose(own_logits(merged, rows), own_logits(adopt(folder)[0], rows), atol=1e-3)
+    assert not [name for name, _ in merged.named_parameters() if "lora" in name]
+    assert models.fingerprint(folder) != models.fingerprint(folder, tmp_path / "adapter")
+
+
+def test_an_adapter_of_another_model_is_refused(own, corpus, tmp_path):
+    pytest.importorskip("peft")
+    other = save(tmp_path / "wide", LlamaConfig(**SHAPE | {"hidden_size": 32}), corpus.tokenizer)
+    adapter_of(other, tmp_path / "adapter")
+    with pytest.raises(UserError, match=r"adapter .* does not fit the model|changes no weight") as refused:
+        adopt(own(), tmp_path / "adapter")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_adapter_alone_is_no_model(own, tmp_path):
+    pytest.importorskip("peft")
+    adapter_of(own(), tmp_path / "adapter")
+    with pytest.raises(UserError, match="an adapter without its model; name the model, and --adapter"):
+        models.find_folder(str(tmp_path / "adapter"))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral"])
+def test_a_model_in_shards_is_one_model(family, own, rows, tmp_path):
+    folder = own(family)
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    plain.save_pretrained(tmp_path / "shards", max_shard_size="8KB")
+    for path in folder.glob("tokenizer*"):
+        shutil.copy(path, tmp_path / "shards")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    assert models.count_weights(tmp_path / "shards") == models.count_weights(folder)
+    assert torch.equal(own_logits(adopt(tmp_path / "shards")[0], rows), own_logits(plain, rows))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_model_leaves_in_the_precision_in_which_it_came(precision, own, tmp_path):
+    folder = own()
+    AutoModelForCausalLM.from_pretrained(folder, dtype=precision).save_pretrained(folder)
+    model, tokenizer = adopt(folder)
+    models.save_model(model, tokenizer, tmp_path / "artifact")
+    assert models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB") == precision
+    saved = [weight for path in (tmp_path / "out").glob("*.safetensors") for weight in load_file(path).values()]
+    assert {weight.dtype for weight in saved} == {getattr(torch, precision)}
+
+
+@every_family
+def test_width_and_layers_are_read_from_its_configuration(family, own):
+    assert models.width_and_layers(own(family)) == (16, 2)

@@ -146,5 +146,17 @@ def test_a_checkpoint_is_due_by_the_clock(saved, monkeypatch):
     assert not checkpoints.due()
 
 
+def test_a_checkpoint_that_takes_long_is_seldom_due(saved, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("undo.train.checkpoint.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("undo.train.checkpoint.save_file", lambda *_: clock.append(clock.pop() + 10))
+    checkpoints = Checkpoints(saved[0] / "checkpoint", 15)
+    checkpoints.save(*tiny(seed=2), state(4))
+    clock[0] += 199
+    assert not checkpoints.due()
+    clock[0] += 1
+    assert checkpoints.due()
+
+
 def test_no_checkpoint_holds_a_pickle(saved):
     assert sorted(path.name for path in (saved[0] / "checkpoint").iterdir()) == ["state.json", "state.safetensors"]

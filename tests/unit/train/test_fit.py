@@ -343,3 +343,23 @@ def test_a_kill_between_two_looks_leaves_the_numbers_as_they_are(tiny_model, che
     assert_same_weights(tiny_model, whole)
     assert told[0] == (201, LONG, None), "no loss has been looked at since the resume"
     assert all(math.isfinite(loss) for _, _, loss in told[1:])
+
+
+def test_gradient_checkpointing_computes_layers_twice_and_changes_nothing(tiny_model, job, tmp_path):
+    def trained(checkpointing: bool):
+        model, calls = copy.deepcopy(tiny_model), []
+        model.model.layers[0].mlp.register_forward_pre_hook(lambda *_: calls.append(model.training))
+        optim = job.optim.model_copy(update={"gradient_checkpointing": checkpointing})
+        chosen = dataclasses.replace(job, optim=optim, eval_steps=())
+        run(model, chosen, tmp_path / str(checkpointing), every_s=1e9)
+        return model, sum(calls)
+
+    (plain, once), (again, twice) = trained(False), trained(True)
+    assert twice == 2 * once
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(again.get_parameter(name), weight)
+
+
+def test_gradient_checkpointing_stands_in_no_key_unless_it_is_on():
+    assert "gradient_checkpointing" not in Optim(learning_rate=1).model_dump()
+    assert Optim(learning_rate=1, gradient_checkpointing=True).model_dump()["gradient_checkpointing"]
