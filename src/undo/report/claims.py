@@ -163,7 +163,8 @@ def _for_half(results: Results) -> Effects:
     for id, score in r.scores_at(results, attack, last).items():
         teacher = r.by_id(results)[id][0].get("teacher") or ""
         cheap = score["relative_compute"] is not None and score["relative_compute"] <= 0.5
-        if teacher in results["recipe"]["suppress"] and cheap and _robust(results, id) and r.keeps_retain(results, id):
+        useful = teacher in results["recipe"]["suppress"] and _as_useful(results, teacher, "base")
+        if useful and cheap and _robust(results, id) and r.keeps_retain(results, id):
             yield f"{id} at {score['relative_compute']:.2f}", _shares(results, id, teacher, "oracle")
 
 
@@ -173,7 +174,8 @@ def _signal_predicts(results: Results) -> Effects:
 
     signals = {(row["id"], row["seed"]): row.get("forget_signal") for row in results["models"]}
     students = [row for row in r.of_role(results, "student") if row["id"] == f"fresh-{row.get('teacher')}"]
-    relearnt = {row["teacher"]: _recovery(results, row["id"]) for row in students}
+    useful = [row for row in students if _as_useful(results, row["teacher"], "base")]
+    relearnt = {row["teacher"]: _recovery(results, row["id"]) for row in useful}
     if len(relearnt) < 4 or None in signals.values():
         return
     ranks = []
