@@ -126,7 +126,7 @@ def _as_useful(results: Results, teacher: str, than: str) -> bool:
     """Whether a teacher keeps what another one does: one that lost everything passes nothing on, and proves nothing."""
     if r.form_of(results, "retain") is not r.percent:
         return True
-    kept, usual = (r.mean_of(r.by_id(results)[id], "retain").mean or 0.0 for id in (teacher, than))
+    kept, usual = (r.mean_of(r.by_id(results).get(id, []), "retain").mean or 0.0 for id in (teacher, than))
     return usual - kept <= LOST
 
 
