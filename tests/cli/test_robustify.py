@@ -170,9 +170,11 @@ def test_bad_input_is_exit_code_2_in_one_line(arguments, says, place):
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and says in done.stderr
 
 
-def test_a_recipe_of_another_kind_is_refused():
-    with pytest.raises(UserError, match="no recipe of `undo robustify`"):
-        api.run_robustify(load_recipe("smoke"))
+def test_a_recipe_of_another_kind_or_without_a_student_is_refused(place, tmp_path):
+    none = api.robustify_recipe(place.before, place.forget, place.retain, overrides=["distil.students=[]"])
+    for recipe in (load_recipe("smoke"), none):
+        with pytest.raises(UserError, match="no recipe of `undo robustify`"):
+            api.run_robustify(recipe, tmp_path)
 
 
 def test_without_a_student_nothing_is_handed_over(place, tmp_path):
