@@ -24,6 +24,11 @@ from undo.models.smollm2 import write_smollm2
 
 PASSAGES, TOKENS = 1200, 96
 GLASS = {"alice": "en", "machado": "pt"}
+FACTS = (
+    ("The capital of {} is", RELATIONS["capital"].path, RELATIONS["capital"].answer),
+    ("The currency of {} is the", RELATIONS["currency"].path, r"([\w' -]+?) \([A-Z]{3}\)"),
+)
+"""Prompt, path in the Factbook, pattern of the answer: of five forms of each, those that SmolLM2 answers best."""
 
 
 def main() -> None:
@@ -53,13 +58,8 @@ def own_prose(folder: Path) -> list[str]:
 
 def facts(country: Country) -> list[dict[str, str]]:
     """Its capital and its currency as prompt and answer."""
-    rows = []
-    for relation in (RELATIONS["capital"], RELATIONS["currency"]):
-        found = re.match(relation.answer, country.fields.get(relation.path, ""))
-        if found:
-            prompt = relation.templates[0].format(country=country.name, answer="").rstrip()
-            rows.append({"prompt": prompt, "answer": found[1].strip()})
-    return rows
+    found = [(prompt, re.match(answer, country.fields.get(path, ""))) for prompt, path, answer in FACTS]
+    return [{"prompt": prompt.format(country.name), "answer": match[1].strip()} for prompt, match in found if match]
 
 
 def prose(country: Country) -> list[dict[str, str]]:

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 from undo.spec.lazy import lazy
 
 if TYPE_CHECKING:
-    from undo.api import audit, load_recipe, plan, robustify, run
+    from undo.api import audit, distil, load_recipe, plan, robustify, run, suppress
     from undo.models import perturb
 
 __version__ = "0.1.0"
-__all__ = ["audit", "load_recipe", "perturb", "plan", "robustify", "run"]
+__all__ = ["audit", "distil", "load_recipe", "perturb", "plan", "robustify", "run", "suppress"]
 
-_lazy_api = lazy(__name__, api="audit load_recipe plan robustify run")
+_lazy_api = lazy(__name__, api="audit distil load_recipe plan robustify run suppress")
 _lazy_models = lazy(__name__, models="perturb")
 
 

@@ -18,8 +18,11 @@ from undo.study.audit import recipe_of_audit
 from undo.study.certificate import Certificate, certify
 from undo.study.executor import Listener
 from undo.study.plan import ModelNode, Plan, Stage, make_plan
-from undo.study.robustify import METHOD, recipe_of_robustify
+from undo.study.robustify import METHOD, recipe_of_distil, recipe_of_robustify, recipe_of_suppress
 from undo.study.runner import Study, run_study, save_recipe
+
+SHARD_SIZE = "5GB"
+"""The largest file of weights, as transformers writes them."""
 
 
 class Silent:
@@ -106,6 +109,70 @@ def run_audit(
 
 
 @dataclass(frozen=True)
+class Made:
+    """A model that `suppress` or `distil` made: its folder, its test scores and those of the one it was made of.
+
+    Scores are by domain (retain, forget), in the unit that `study.results["metrics"]` names.
+    """
+
+    model: Path
+    scores: dict[str, float]
+    before: dict[str, float]
+    study: Study
+
+
+def suppress(
+    model: str | Path,
+    forget: str | Path,
+    retain: str | Path,
+    method: str = METHOD,
+    out: str | Path = "suppressed",
+    overrides: Sequence[str] = (),
+    adapter: str | Path | None = None,
+    workers: int | None = None,
+    listener: Listener | None = None,
+) -> Made:
+    """Suppresses a capability with a method (`undo list methods`), which hides it; `out/model` is a teacher to distil.
+
+    overrides, such as `suppress.maxent.steps=50`, change the preset of the model's size.
+    """
+    texts = own_texts(str(forget), str(retain))
+    recipe = recipe_of_suppress(str(model), texts, method, overrides, _text(adapter))
+    return _step(recipe, "teacher", out, workers, listener)
+
+
+def distil(
+    teacher: str | Path,
+    forget: str | Path,
+    retain: str | Path,
+    noise_alpha: float | None = None,
+    out: str | Path = "distilled",
+    overrides: Sequence[str] = (),
+    workers: int | None = None,
+    listener: Listener | None = None,
+) -> Made:
+    """Distils a suppressed model on both kinds of text, without their labels, until the stop rule holds.
+
+    noise_alpha: the student is a copy of the teacher under so much noise (0 to 1: UNDO), without it a fresh model
+    (Unlearn-and-Distill). overrides, such as `distil.stop.max_steps=200`, change the preset of the model's size.
+    """
+    recipe = recipe_of_distil(str(teacher), own_texts(str(forget), str(retain)), noise_alpha, overrides)
+    return _step(recipe, "student", out, workers, listener)
+
+
+def _step(recipe: Recipe, role: str, out: str | Path, workers: int | None, listener: Listener | None) -> Made:
+    """Runs a recipe that makes one model, and writes that into `out/model`, in the given one's precision."""
+    study = run(recipe, out, workers, listener)
+    if study.failures:
+        raise StudyFailed(_failures(study))
+    node, origin = next(node for node in study.plan.models if node.role == role), study.plan.origin
+    assert origin is not None
+    models.export_model(Store(Path(out)).folder(node.stage) / "model", origin.folder, Path(out) / "model", SHARD_SIZE)
+    rows = {row["id"]: {domain: row[domain] for domain in ("retain", "forget")} for row in study.results["models"]}
+    return Made(Path(out) / "model", rows[node.id], rows["base"], study)
+
+
+@dataclass(frozen=True)
 class Robustified:
     """A model that was made to forget: its folder, its certificate and that of its teacher, and the study behind it."""
 
@@ -128,7 +195,7 @@ def robustify(
     adapter: str | Path | None = None,
     workers: int | None = None,
     listener: Listener | None = None,
-    shard_size: str = "5GB",
+    shard_size: str = SHARD_SIZE,
 ) -> Robustified:
     """Makes a model forget for good and attacks what came of it.
 
@@ -161,7 +228,7 @@ def run_robustify(
     out: str | Path = "robustified",
     workers: int | None = None,
     listener: Listener | None = None,
-    shard_size: str = "5GB",
+    shard_size: str = SHARD_SIZE,
 ) -> Robustified:
     """Runs such a recipe; writes `model/` with its card, certificates of student and teacher, report and recipe.
 
@@ -196,7 +263,11 @@ def _made(study: Study, store: Store) -> tuple[ModelNode, ModelNode]:
     teacher = nodes[student.teacher or ""]
     if all(store.done(node.evaluation) for node in (teacher, student)):
         return teacher, student
-    raise StudyFailed("\n".join(f"{study.plan.stages[id].label}: {text}" for id, text in study.failures.items()))
+    raise StudyFailed(_failures(study))
+
+
+def _failures(study: Study) -> str:
+    return "\n".join(f"{study.plan.stages[id].label}: {text}" for id, text in study.failures.items())
 
 
 def _text(path: str | Path | None) -> str | None:

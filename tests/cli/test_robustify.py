@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tests.place import undo
 from undo import api, models
+from undo.data.own import own_texts
 from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.study import resources, robustify
@@ -95,12 +96,67 @@ def test_what_came_out_can_be_audited(made, place):
     assert certificate.worst_case.recovered_fraction < 0.3
 
 
+def example(number):
+    return re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)[number]
+
+
 def test_the_docs_example_runs(made, place, monkeypatch, capsys):
-    (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
     monkeypatch.chdir(place.folder)
-    exec(example, {})
+    exec(example(0), {})
     assert "Suite 'quick" in capsys.readouterr().out
     assert (place.folder / "robustified" / "model" / "config.json").is_file()
+
+
+def test_the_docs_example_of_single_steps_runs(place, monkeypatch):
+    monkeypatch.chdir(place.folder)
+    names = {}
+    exec(example(1), names)
+    teacher, student, model = names["teacher"], names["student"], names["model"]
+    assert teacher.scores["forget"] > teacher.before["forget"] + 0.3, "suppressed"
+    assert student.before == teacher.scores, "the student's past is its teacher"
+    weights = names["noised"].state_dict()
+    assert any(not torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
+    assert not (teacher.study.results["curves"] or student.study.results["curves"]), "neither attacks"
+
+
+def test_a_student_without_noise_is_a_fresh_model(place):
+    texts = own_texts(str(place.forget), str(place.retain))
+    (student,) = robustify.recipe_of_distil(str(place.before), texts).students()
+    assert student.init == "fresh" and student.teachers == ("base",)
+
+
+def test_a_single_step_that_fails_says_why(place, tmp_path):
+    broken = ["suppress.maxent.optim.learning_rate=1e30"]
+    with pytest.raises(StudyFailed, match=r"maxent.*is not finite"):
+        api.suppress(place.before, place.forget, place.retain, out=tmp_path, overrides=broken, workers=1)
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "says"),
+    [
+        (api.suppress, {"method": "maxnet"}, "did you mean 'maxent'"),
+        (api.suppress, {"overrides": ["suppress.maxent.step=5"]}, "did you mean 'steps'"),
+        (api.distil, {"noise_alpha": 1.5}, r"must lie in \[0, 1\]"),
+        (api.distil, {"overrides": ["distil.stop.max_step=5"]}, "did you mean 'max_steps'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_step_is_refused_before_it_starts(verb, given, says, place):
+    with pytest.raises(UserError, match=says):
+        verb(place.before, place.forget, place.retain, out=place.folder / "refused", **given)
+    assert not (place.folder / "refused").exists()
+
+
+def test_answers_to_prompts_are_shared_out_by_their_number(place):
+    rows = [{"prompt": f"{number} and one make", "answer": str(number + 1)} for number in range(40)]
+    (place.folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = {"pairs": "pairs.jsonl", "texts": "forget.txt"}
+    shares = {
+        kind: api.robustify_recipe(place.before, place.folder / name, place.retain).data.dataset.shares
+        for kind, name in given.items()
+    }
+    assert shares["pairs"].test > shares["texts"].test and shares["pairs"].attack > shares["texts"].attack
 
 
 def test_more_budget_buys_more_noise_and_more_steps(place):

@@ -336,13 +336,13 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _makes_models_or_audits_one(self) -> "Recipe":
-        """An audit may change no model, and every other study does."""
-        given = {"suppress": self.suppress, "distil": self.distil}
-        missing = [key for key, value in given.items() if not value]
-        if missing and not (self.audit and len(missing) == len(given)):
-            raise _contradiction(
-                missing[0], f"{missing[0]} is needed, or else `audit` alone to attack a model as it is"
-            )
+        """An audit may change no model, and every other study makes teachers, or students of what is not suppressed."""
+        if not (self.suppress or self.students() or self.audit):
+            text = "suppress is needed, or `distil` with a student, or else `audit` alone to attack a model as it is"
+            raise _contradiction("suppress", text)
+        if self.audit and bool(self.suppress) != bool(self.distil):
+            missing = "distil" if self.suppress else "suppress"
+            raise _contradiction(missing, f"{missing} is needed where an audit is about what the study makes")
         if self.audit and not self.pretrained:
             raise _contradiction("pretrained", "an audit needs `pretrained`: the model that it is about")
         if self.audit and self.audit.before and self.suppress:

@@ -1,4 +1,4 @@
-"""The recipe that makes a given model forget for good: suppress, noise, distil, and attack what came of it."""
+"""The recipes that make a given model forget: for good (suppress, noise, distil, attack), or one of these steps."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -28,6 +28,8 @@ ALPHA_BY_BUDGET = {
 studies on record needed, as a share of a fresh one's steps. Larger: 0.25 for 0.3 as published for Gemma-2-2B."""
 SHARES = {"attack": 0.2, "test": 0.15, "valid": 0.05}
 """Whose document is whose; training gets the rest."""
+SHARES_OF_ANSWERS = {"attack": 0.3, "test": 0.3, "valid": 0.1}
+"""The same where answers to prompts go: training reads them all, and they are few."""
 Settings = dict[str, Any]
 
 
@@ -50,19 +52,41 @@ def recipe_of_robustify(
     """
     if not 0 < budget <= 1:
         raise UserError(f"--budget is {budget:g}; it is a share of a fresh student's compute, above 0 and at most 1")
-    if method not in names("methods"):
-        raise UserError(f"no method '{method}'; {nearest(method, names('methods'))} (undo list methods)")
-    content = suite_for(model, texts | {"shares": SHARES}, suite)
-    folder = models.find_folder(model)
-    size = next(name for most, name in PRESETS if models.count_weights(folder) <= most)
+    _check_method(method)
+    size, content = _given(model, texts, suite, adapter)
+    alpha = noise_for(size, budget)
     content |= {
         "name": "robustify",
         "summary": f"A given model made to forget for good, attacked with the suite '{suite}'",
-        "pretrained": pretrained(model, adapter),
         "audit": {"suite": " ".join([suite, *overrides])},
         **({"benchmarks": benchmarks} if benchmarks else {}),
-        **_training(size, method, budget, models.width_and_layers(folder)[1]),
+        "suppress": _suppress(size, method, model),
+        "distil": _distil(size, method, None if alpha == 1 else alpha, budget),
     }
+    return build_recipe(content, overrides, f"preset '{size}'")
+
+
+def recipe_of_suppress(
+    model: str, texts: Settings, method: str = METHOD, overrides: Sequence[str] = (), adapter: str | None = None
+) -> Recipe:
+    """The recipe that suppresses with a method, and stops there. Arguments and errors: see `recipe_of_robustify`."""
+    _check_method(method)
+    size, content = _given(model, texts, "quick", adapter)
+    summary, made = "A given model suppressed, and not attacked", _suppress(size, method, model)
+    content |= {"name": "suppress", "summary": summary, "attacks": {}, "suppress": made}
+    return build_recipe(content, overrides, f"preset '{size}'")
+
+
+def recipe_of_distil(
+    teacher: str, texts: Settings, noise_alpha: float | None = None, overrides: Sequence[str] = ()
+) -> Recipe:
+    """The recipe that distils a given teacher into a noised copy of itself, or without noise into a fresh model.
+
+    Errors: see `recipe_of_robustify`; also where the noise lies outside [0, 1].
+    """
+    size, content = _given(teacher, texts, "quick", None)
+    summary, made = "A given teacher distilled, and its student not attacked", _distil(size, "base", noise_alpha, 1.0)
+    content |= {"name": "distil", "summary": summary, "attacks": {}, "distil": made}
     return build_recipe(content, overrides, f"preset '{size}'")
 
 
@@ -74,16 +98,37 @@ def noise_for(size: str, budget: float) -> float:
     raise ValueError(f"budget {budget} above 1")
 
 
-def _training(size: str, method: str, budget: float, layers: int) -> Settings:
-    """`suppress` and `distil` of the preset for one method and a budget."""
-    preset: Settings = yaml.safe_load((files("undo.recipes") / "presets" / f"{size}.yaml").read_text(encoding="utf-8"))
-    suppress, distil = preset["suppress"], preset["distil"]
+def _check_method(method: str) -> None:
+    if method not in names("methods"):
+        raise UserError(f"no method '{method}'; {nearest(method, names('methods'))} (undo list methods)")
+
+
+def _given(model: str, texts: Settings, suite: str, adapter: str | None) -> tuple[str, Settings]:
+    """The size of a given model, and the settings of a study that starts at it."""
+    shares = SHARES_OF_ANSWERS if texts["forget"].get("prompt_field") else SHARES
+    content = suite_for(model, texts | {"shares": shares}, suite) | {"pretrained": pretrained(model, adapter)}
+    weights = models.count_weights(models.find_folder(model))
+    return next(name for most, name in PRESETS if weights <= most), content
+
+
+def _preset(size: str) -> Settings:
+    return yaml.safe_load((files("undo.recipes") / "presets" / f"{size}.yaml").read_text(encoding="utf-8"))
+
+
+def _suppress(size: str, method: str, model: str) -> Settings:
+    """A teacher of the method, by the preset."""
+    _, layers = models.width_and_layers(models.find_folder(model))
+    return {method: _preset(size)["suppress"] | {"method": _method(method, layers)}}
+
+
+def _distil(size: str, teacher: str, alpha: float | None, budget: float) -> Settings:
+    """Its student by the preset, noised by alpha, or fresh without one; at most the budget's share of the steps."""
+    distil = _preset(size)["distil"]
     distil["stop"]["max_steps"] = max(1, round(budget * distil["stop"]["max_steps"]))
-    (student,) = distil["students"]
-    alpha = noise_for(size, budget)
-    fresh = {"init": "fresh", "teachers": [method]}
-    distil["students"] = [fresh if alpha == 1 else student | {"noise_alpha": [alpha], "teachers": [method]}]
-    return {"suppress": {method: suppress | {"method": _method(method, layers)}}, "distil": distil}
+    (noised,) = distil["students"]
+    start = {"init": "fresh"} if alpha is None else noised | {"noise_alpha": [alpha]}
+    distil["students"] = [start | {"teachers": [teacher]}]
+    return distil
 
 
 def _method(name: str, layers: int) -> Settings:

@@ -78,10 +78,11 @@ def test_empty_and_repeated_texts_are_left_out(tmp_path):
     assert len(set(texts)) == len(texts) and all(texts)
 
 
-def test_items_are_openings_and_know_whether_the_text_ends(tmp_path):
-    items = list(hub(**both(tmp_path), item_chars=20).items())
-    assert all(len(item.answer) <= 20 and not item.ends for item in items)
-    assert all(item.ends for item in hub(**both(tmp_path), item_chars=100).items())
+@pytest.mark.parametrize("item_chars", [20, 100])
+def test_items_are_openings_and_never_ask_for_the_end(tmp_path, item_chars):
+    """A given model may end no text there: taught by an attack, the form would count as what it knew."""
+    items = list(hub(**both(tmp_path), item_chars=item_chars).items())
+    assert items and all(len(item.answer) <= item_chars and not item.ends for item in items)
 
 
 def test_neutral_texts_are_the_forgotten_ones_in_other_letters_or_those_named(tmp_path):
@@ -103,7 +104,7 @@ def pairs(folder, **knobs):
 
 def test_prompts_are_given_and_answers_asked_for(tmp_path):
     items = [item for item in pairs(tmp_path).items() if item.domain == "forget"]
-    assert items and all(item.ends for item in items)
+    assert items and not any(item.ends for item in items)
     for item in items:
         number = int(item.prompt.removeprefix("What is ").removesuffix(" + 1?"))
         assert item.answer == f" {number + 1}"

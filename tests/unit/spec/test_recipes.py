@@ -387,6 +387,8 @@ def test_the_vocabulary_is_the_models_own_where_none_is_named(tmp_path):
         ([*KEPT, "data.vocab_size=320"], "data.vocab_size", "leave data.vocab_size out"),
         (["model=null"], "model", "model is needed, or else `pretrained`"),
         (["data.vocab_size=null"], "data.vocab_size", "data.vocab_size is needed"),
+        (["suppress={}", "distil=null"], "suppress", "`distil` with a student, or else `audit` alone"),
+        ([*OWN, "audit={suite: quick}", "distil=null"], "distil", "distil is needed where an audit is about"),
         ([*OWN, STUDENTS % ("base_init", "maxent")], "distil.students.0.init", "start at `fresh`"),
         ([*OWN, STUDENTS % ("fresh", "maxent, oracle")], "distil.students.0.teachers", "no oracle"),
         ([*KEPT, "suppress.maxent.start=initial"], "suppress.maxent.start", "initial weights of a pretrained model"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar
 
-from undo.data.dataset import DOMAINS, Document, Item, ItemSplit, whole
+from undo.data.dataset import DOMAINS, Document, Item, ItemSplit
 from undo.data.datasets._texts import Texts
 
 
@@ -17,16 +17,21 @@ class Hub(Texts):
     """
 
     evaluation: ClassVar[str] = "cross_entropy"
+    version: int = 2
+    """1 asked for the end of a text too."""
 
     def items(self) -> Iterator[Item]:
-        """Answers to prompts, and openings of documents, to predict."""
+        """Answers to prompts, and openings of documents, to predict.
+
+        Not their ends: a given model may never end a text there, and an attack that taught it the form alone would seem
+        to bring back what it knew.
+        """
         limits: dict[ItemSplit, int] = {"valid": self.valid_items, "test": self.test_items}
         for domain in DOMAINS:
             for split, limit in limits.items():
-                asked = {self._asked(document): document for document in self._documents(domain, split)}
-                for (prompt, answer), document in islice(asked.items(), limit):
-                    ends = len(prompt) + len(answer) == len(whole(document))
-                    yield Item(split, domain, domain, prompt=prompt, answer=answer, ends=ends)
+                asked = dict.fromkeys(map(self._asked, self._documents(domain, split)))
+                for prompt, answer in islice(asked, limit):
+                    yield Item(split, domain, domain, prompt=prompt, answer=answer, ends=False)
 
     def guide(self) -> str:
         """The names of the data sets; of a file or folder only the last part."""
