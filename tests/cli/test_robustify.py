@@ -254,3 +254,21 @@ def test_what_does_not_fit_into_memory_is_refused_with_advice_before_the_start(p
     with pytest.raises(UserError, match="use a machine or GPU with more"):
         api.run_robustify(recipe, tmp_path)
     assert not any(Store(tmp_path).root.glob("*-*")), "nothing was computed"
+
+
+def test_what_a_stage_took_is_within_the_estimate(place, corpus, tmp_path):
+    """Measured in worker processes of their own, on the smallest model of which memory is asked."""
+    shape = {"width": 512, "layers": 4, "heads": 4, "mlp_width": 1536, "row_tokens": 64}
+    models.save_model(
+        models.build_llama(**shape, tokenizer=corpus.tokenizer, seed=1), corpus.tokenizer, tmp_path / "model"
+    )
+    short = ["suppress.maxent.steps=2", "suppress.maxent.batch_rows=16", "data.dataset.test_items=20"]
+    made = api.suppress(
+        tmp_path / "model", place.forget, place.retain, out=tmp_path / "out", overrides=short, workers=1
+    )
+    plan = made.study.plan
+    assert resources.is_large(plan)
+    (stage,) = [stage for stage in plan.stages.values() if stage.kind == "suppress"]
+    (row,) = [row for row in made.study.results["models"] if row["role"] == "teacher"]
+    taken = json.loads((tmp_path / "out" / row["artifact"] / "stage.json").read_text())["ledger"]["peak_memory_bytes"]
+    assert 0.3 * resources.stage_bytes(plan, stage) < taken < resources.stage_bytes(plan, stage)

@@ -34,10 +34,10 @@ def stage(plan, kind):
 
 
 def test_training_holds_model_gradient_moments_and_copies(plan):
-    assert resources.stage_bytes(plan, stage(plan, "suppress")) > 24 * WEIGHTS
+    assert resources.stage_bytes(plan, stage(plan, "suppress")) > 20 * WEIGHTS
     needs = [resources.stage_bytes(plan, stage(plan, kind)) for kind in ("attack", "suppress")]
     assert 20 * WEIGHTS < needs[0] < needs[1]
-    assert resources.stage_bytes(plan, stage(plan, "adopt")) < 9 * WEIGHTS
+    assert resources.stage_bytes(plan, stage(plan, "adopt")) < 10 * WEIGHTS
 
 
 def test_parts_and_checkpointing_need_less(plan):
@@ -46,7 +46,7 @@ def test_parts_and_checkpointing_need_less(plan):
         Stage("suppress", "maxent", whole.settings | {"optim": optim}, {})
         for optim in ({"micro_batches": 4}, {"gradient_checkpointing": True})
     )
-    fixed = resources.PROCESS_BYTES + 24 * WEIGHTS
+    fixed = resources.MARGIN * (resources.PROCESS_BYTES + 20 * WEIGHTS)
     needs = [resources.stage_bytes(plan, of) - fixed for of in (whole, parts, again)]
     assert needs[1] == pytest.approx(needs[0] / 4) and needs[2] < needs[0] / 4
 
