@@ -95,6 +95,7 @@ def caveats(results: Results) -> list[str]:
         *_telling_teachers(results),
         *_missed_rule(results),
         *_untaught(results),
+        *_edges_of_the_grid(results),
     ]
 
 
@@ -241,3 +242,34 @@ def _untaught(results: Results) -> list[str]:
     return [
         f"Too few steps to learn retain: {', '.join(names)}; what they do not relearn they may have lost altogether."
     ]
+
+
+def _edges_of_the_grid(results: Results) -> list[str]:
+    """Models whose worst learning rate is in every seed the lowest or the highest one tried."""
+    attack, scores = _largest(results)
+    rates = sorted({v["learning_rate"] for v in r.variants(results, attack) if "learning_rate" in v})
+    told = []
+    for rate in (rates[0], rates[-1]) if len(rates) > 1 else ():
+        names = [id for id in scores if not _all_back(scores, id) and _deciding_rates(results, attack, id) == {rate}]
+        told += [f"{rate:g} for {', '.join(names)}"] if names else []
+    if not told:
+        return []
+    grid = "the lowest or highest of those tried"
+    return [f"In every seed the worst learning rate is {grid}: {'; '.join(told)}. One beyond it may bring back more."]
+
+
+def _deciding_rates(results: Results, attack: str, model: str) -> set[float | None]:
+    """Learning rates of the worst case at the largest budget; None where the attack brought nothing."""
+    budget, rates = r.budgets(results, attack)[-1], set()
+    for curves in r.curves_of(results, attack, model).values():
+        attacked = r.worst_point(results, curves, budget)["step"] > 0
+        rates.add(r.worst_curve(results, curves, budget)["variant"].get("learning_rate") if attacked else None)
+    return rates
+
+
+def _all_back(scores: Scores, model: str) -> bool:
+    """Whether nothing more could come back: of what the base has beyond the oracle, less than `LEFT` is missing."""
+    base, oracle, own = (scores[id]["recovery"] if id in scores else None for id in ("base", "oracle", model))
+    if base is None or oracle is None or own is None or base == oracle:
+        return model == "base"
+    return (base - own) / (base - oracle) < LEFT

@@ -21,7 +21,7 @@ def verdict(
         f"{max(row.budget for row in attacks):,} steps, {metric['n_items']:,} forget items ({metric['name']})."
     ]
     parts.append(_most(worst_case, metric, scale))
-    parts += [_meaning(worst_case, scale)]
+    parts += [_meaning(worst_case, scale), *_edge_of_the_grid(worst_case, attacks)]
     if failures:
         parts.append(f"{len(failures)} stages failed, so this is not the whole suite.")
     return " ".join([*parts, "Other attacks, larger budgets and other texts were not tested."])
@@ -53,6 +53,17 @@ def _meaning(worst: "Row", scale: dict[str, str]) -> str:
     if spread and spread[0] > 0:
         return "That is more than the attack teaches a model that never knew it: knowledge is left."
     return "That is not shown to be more than the attack teaches a model that never knew it."
+
+
+def _edge_of_the_grid(worst: "Row", attacks: "list[Row]") -> list[str]:
+    """Where the worst case lies at the end of the learning rates, it may go on beyond."""
+    rate = worst.variant.get("learning_rate")
+    rates = sorted({row.variant["learning_rate"] for row in attacks if row.attack == worst.attack and rate is not None})
+    ends = {rates[0]: ("lowest", "lower"), rates[-1]: ("highest", "higher")} if len(rates) > 1 else {}
+    if rate not in ends:
+        return []
+    which, further = ends[rate]
+    return [f"Its learning rate is the {which} that was tried; a {further} one may bring back more."]
 
 
 def _setting(row: "Row") -> str:

@@ -179,3 +179,22 @@ def test_what_guessing_scores_is_no_incomplete_suppression(results):
     assert any("is incomplete" in caveat for caveat in words.caveats(results))
     results["metrics"]["forget"]["chance"] = 0.25
     assert not any("is incomplete" in caveat for caveat in words.caveats(results))
+
+
+def edges(results):
+    return [caveat for caveat in words.caveats(results) if "worst learning rate" in caveat]
+
+
+def give(results, model, rate, value, seeds=(1, 2), step=150):
+    """What an attack at a rate reached on forget, in some seeds."""
+    for curve in results["curves"]:
+        at = (curve["model"], curve["skill"], curve["variant"]["learning_rate"])
+        if at == (model, "forget", rate) and curve["seed"] in seeds:
+            next(point for point in curve["points"] if point["step"] == step)["forget"] = value
+
+
+def test_a_worst_case_at_the_edge_of_the_grid_is_named_where_seeds_agree(results):
+    give(results, "fresh-rmu", 3e-3, 0.6)
+    assert "0.003 for " in edges(results)[0] and "fresh-rmu" in edges(results)[0].split("0.003 for ")[1]
+    give(results, "fresh-rmu", 1e-3, 0.7, seeds=(2,))
+    assert not any("fresh-rmu" in caveat for caveat in edges(results))
