@@ -246,7 +246,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_advice_before_the_start(p
     recipe = api.robustify_recipe(place.before, place.forget, place.retain)
     monkeypatch.setattr(resources, "SMALL", 1e3)
     monkeypatch.setattr(resources, "free_memory", lambda: 1e9)
-    monkeypatch.setattr(resources, "PROCESS_BYTES", 0.999e9)
+    monkeypatch.setattr(resources, "PROCESS_BYTES", 0.999e9 / resources.MARGIN)
     with pytest.raises(UserError, match=r"gradient_checkpointing=true, or .*for fewer rows") as refused:
         api.run_robustify(recipe, tmp_path)
     assert "\n" not in str(refused.value)
