@@ -148,15 +148,18 @@ def test_a_wrong_step_is_refused_before_it_starts(verb, given, says, place):
     assert not (place.folder / "refused").exists()
 
 
-def test_answers_to_prompts_are_shared_out_by_their_number(place):
+def test_answers_to_prompts_are_shared_out_by_their_number_and_the_card_says_who_read_them(place, tmp_path):
     rows = [{"prompt": f"{number} and one make", "answer": str(number + 1)} for number in range(40)]
-    (place.folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    given = {"pairs": "pairs.jsonl", "texts": "forget.txt"}
-    shares = {
-        kind: api.robustify_recipe(place.before, place.folder / name, place.retain).data.dataset.shares
-        for kind, name in given.items()
-    }
-    assert shares["pairs"].test > shares["texts"].test and shares["pairs"].attack > shares["texts"].attack
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text("\n".join(map(json.dumps, rows)))
+    short = ["attacks={}", "suppress.maxent.steps=2", "distil.stop.max_steps=2"]
+    made = api.robustify(place.before, pairs, place.retain, tmp_path / "out", overrides=short, workers=1)
+    documents = api.robustify_recipe(place.before, place.forget, place.retain).data.dataset.shares
+    answers = made.study.plan.recipe.data.dataset.shares
+    assert answers.test > documents.test and answers.attack > documents.attack
+    card = (made.model / "README.md").read_text()
+    assert "30.0\u00a0% of documents and all answers to prompts training" in card and "distillation read all" in card
+    assert "no training" not in card and "Suite 'quick' with changed settings:" in card
 
 
 def test_more_budget_buys_more_noise_and_more_steps(place):

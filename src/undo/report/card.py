@@ -7,8 +7,11 @@ from undo.report import rows as r
 from undo.report.certificate import worst_of_attacks
 from undo.report.page import template
 from undo.study.certificate import Certificate, Row
+from undo.study.verdict import suite_in_words
 
 Cells = list[str]
+ASKED_DOCUMENTS = "Test documents that no training and no adversary saw"
+ASKED_ANSWERS = "Test answers that no adversary saw; suppression and distillation read all answers"
 
 
 def render_card(
@@ -17,6 +20,7 @@ def render_card(
     """The card's Markdown, from the study's results and the certificates of the student and of its teacher."""
     recipe, row = results["recipe"], r.by_id(results)[student][0]
     assert certificate.before is not None
+    prompts = recipe["data"]["dataset"]["forget"]["prompt_field"] is not None
     return template("card.md").render(
         before=certificate.before,
         forget=certificate.forget,
@@ -26,14 +30,15 @@ def render_card(
         n_forget=f"{results['metrics']['forget']['n_items']:,}",
         n_retain=f"{results['metrics']['retain']['n_items']:,}",
         cost=[_cost(results, id, name) for id, name in _named(row).items()],
-        suite=certificate.suite,
+        suite=suite_in_words(certificate.suite),
         margin=r.percent(certificate.utility["margin"]),
         zero=certificate.scale["zero"],
         one=certificate.scale["one"],
         attacks=attack_rows(certificate, suppressed),
         caution=_caution(certificate, precision),
         data=[_data(name, given) for name, given in (("forget", certificate.forget), ("retain", certificate.retain))],
-        shares=_shares(recipe["data"]["dataset"]["shares"]),
+        asked=ASKED_ANSWERS if prompts else ASKED_DOCUMENTS,
+        shares=_shares(recipe["data"]["dataset"]["shares"], prompts),
         version=__version__,
     )
 
@@ -100,7 +105,8 @@ def _data(name: str, given: dict[str, str | None]) -> Cells:
     return [name, f"`{given['name']}`", f"`{given['sha256']}`" if given["sha256"] else "read by name"]
 
 
-def _shares(shares: dict[str, float]) -> str:
+def _shares(shares: dict[str, float], prompts: bool) -> str:
     named = {"attack": "the adversary", "test": "test questions", "valid": "validation"}
     parts = [f"{r.percent(share)} {named[name]}" for name, share in shares.items()]
-    return f"{r.percent(1 - sum(shares.values()))} training, {', '.join(parts)}"
+    trained = f"{r.percent(1 - sum(shares.values()))}{' of documents and all answers to prompts' if prompts else ''}"
+    return f"{trained} training, {', '.join(parts)}"

@@ -17,7 +17,7 @@ def verdict(
     """A few sentences for people, from the fields of a certificate."""
     tried = {(row.attack, str(row.variant)) for row in attacks} - {("none", "{}")}
     parts = [
-        f"Suite '{suite}': {len({name for name, _ in tried})} attacks in {len(tried)} variants of up to "
+        f"Suite {suite_in_words(suite)}: {len({name for name, _ in tried})} attacks in {len(tried)} variants of up to "
         f"{max(row.budget for row in attacks):,} steps, {metric['n_items']:,} forget items ({metric['name']})."
     ]
     parts.append(_most(worst_case, metric, scale))
@@ -25,6 +25,12 @@ def verdict(
     if failures:
         parts.append(f"{len(failures)} stages failed, so this is not the whole suite.")
     return " ".join([*parts, "Other attacks, larger budgets and other texts were not tested."])
+
+
+def suite_in_words(suite: str) -> str:
+    """Its name, and whether settings were changed; which ones stands in the certificate and in the recipe."""
+    name, _, changed = suite.partition(" ")
+    return f"'{name}'{' with changed settings' if changed else ''}"
 
 
 def _most(worst: "Row", metric: dict[str, Any], scale: dict[str, str]) -> str:
