@@ -110,7 +110,10 @@ def _verdict(results: Results, scores: Scores) -> str:
     best = [_robustest(results, scores, r.students_of(results, row["id"])) for row in r.of_role(results, "teacher")]
     known = [r.scored(score, "relative_robustness") for score in best if score]
     if not known:
-        return "Relative robustness is defined for no student, so nothing is said about distillation here."
+        students = [row["id"] for row in r.of_role(results, "student") if row["id"] in scores]
+        untaught = students and not any(r.keeps_retain(results, id) for id in students)
+        reason = "no student kept its teacher's retain" if untaught else "relative robustness is defined for no student"
+        return f"{reason[0].upper()}{reason[1:]}, so nothing is said about distillation here."
     if any(robust.low is None for robust in known):
         return "Single values follow; without an interval they do not show a difference."
     over, short = (sum(test) for test in ([(e.low or 0) > 0 for e in known], [(e.high or 1) < 1 for e in known]))

@@ -198,3 +198,15 @@ def test_a_worst_case_at_the_edge_of_the_grid_is_named_where_seeds_agree(results
     assert "0.003 for " in edges(results)[0] and "fresh-rmu" in edges(results)[0].split("0.003 for ")[1]
     give(results, "fresh-rmu", 1e-3, 0.7, seeds=(2,))
     assert not any("fresh-rmu" in caveat for caveat in edges(results))
+
+
+def test_words_tell_students_that_lost_retain_from_robustness_that_is_undefined(results):
+    for row in results["models"]:
+        if row["role"] == "student":
+            row["distil"] = {"gap": 0.5, "stopped_by_rule": False, "steps": 9}
+    assert words.answer(results)[1].startswith("No student kept its teacher's retain, so nothing is said")
+    for row in results["models"]:
+        row.pop("distil", None)
+    for row in results["scores"]:
+        row["relative_robustness"] = None
+    assert words.answer(results)[1].startswith("Relative robustness is defined for no student")
