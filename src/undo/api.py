@@ -135,6 +135,7 @@ def suppress(
     """Suppresses a capability with a method (`undo list methods`), which hides it; `out/model` is a teacher to distil.
 
     overrides, such as `suppress.maxent.steps=50`, change the preset of the model's size.
+    Raises UserError for wrong input before the start, StudyFailed where a stage failed.
     """
     texts = own_texts(str(forget), str(retain))
     recipe = recipe_of_suppress(str(model), texts, method, overrides, _text(adapter))
@@ -155,6 +156,7 @@ def distil(
 
     noise_alpha: the student is a copy of the teacher under so much noise (0 to 1: UNDO), without it a fresh model
     (Unlearn-and-Distill). overrides, such as `distil.stop.max_steps=200`, change the preset of the model's size.
+    Errors: see `suppress`.
     """
     recipe = recipe_of_distil(str(teacher), own_texts(str(forget), str(retain)), noise_alpha, overrides)
     return _step(recipe, "student", out, workers, listener)

@@ -112,7 +112,9 @@ def test_the_docs_example_of_single_steps_runs(place, monkeypatch):
     names = {}
     exec(example(1), names)
     teacher, student, model = names["teacher"], names["student"], names["model"]
-    assert teacher.scores["forget"] > teacher.before["forget"] + 0.3, "suppressed"
+    assert teacher.scores["forget"] > teacher.before["forget"] + 0.3, (
+        "20 steps of GradDiff were seen to move it by 0.47"
+    )
     assert student.before == teacher.scores, "the student's past is its teacher"
     weights = names["noised"].state_dict()
     assert any(not torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())

@@ -36,7 +36,7 @@ def robustify(
     from undo.study.environment import available_cores
 
     benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
-    recipe = _recipe(model, forget, retain, budget, method, suite, overrides or [], benchmarks, adapter)
+    recipe = _recipe(model, forget, retain, overrides or [], budget, method, suite, benchmarks, adapter)
     if save_recipe is not None:
         api.save_recipe(recipe, save_recipe)
         print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
@@ -56,7 +56,7 @@ def robustify(
     return FAILED if made.certificate.failures else DONE
 
 
-def _recipe(model: str, forget: str | None, retain: str | None, *choices: Any) -> Any:
+def _recipe(model: str, forget: str | None, retain: str | None, overrides: list[str], *choices: Any) -> Any:
     """By the options, or the saved one with its overrides."""
     from undo import api
     from undo.spec.errors import UserError
@@ -64,7 +64,8 @@ def _recipe(model: str, forget: str | None, retain: str | None, *choices: Any) -
     if Path(model).suffix in (".yaml", ".yml"):
         if forget or retain:
             raise UserError(f"{model} says what to forget and what to keep; leave --forget and --retain out")
-        return api.load_recipe(model, choices[3])
+        return api.load_recipe(model, overrides)
     if not forget or not retain:
         raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
-    return api.robustify_recipe(model, forget, retain, *choices)
+    budget, method, suite, benchmarks, adapter = choices
+    return api.robustify_recipe(model, forget, retain, budget, method, suite, overrides, benchmarks, adapter)

@@ -133,8 +133,8 @@ def _as_useful(results: Results, teacher: str, than: str) -> bool:
 def _diffuse(results: Results) -> Effects:
     if results["recipe"]["data"]["dataset"]["name"] == "concept":
         for teacher in r.of_role(results, "teacher"):
-            if any(row["id"] == f"fresh-{teacher['id']}" for row in r.students_of(results, teacher["id"])):
-                id = f"fresh-{teacher['id']}"
+            id = f"fresh-{teacher['id']}"
+            if _robust(results, id):
                 yield f"{id}, short of the oracle", [1 - s for s in _shares(results, id, teacher["id"], "oracle")]
 
 

@@ -112,8 +112,8 @@ def _verdict(results: Results, scores: Scores) -> str:
     if not known:
         students = [row["id"] for row in r.of_role(results, "student") if row["id"] in scores]
         untaught = students and not any(r.keeps_retain(results, id) for id in students)
-        reason = "no student kept its teacher's retain" if untaught else "relative robustness is defined for no student"
-        return f"{reason[0].upper()}{reason[1:]}, so nothing is said about distillation here."
+        reason = "No student kept its teacher's retain" if untaught else "Relative robustness is defined for no student"
+        return f"{reason}, so nothing is said about distillation here."
     if any(robust.low is None for robust in known):
         return "Single values follow; without an interval they do not show a difference."
     over, short = (sum(test) for test in ([(e.low or 0) > 0 for e in known], [(e.high or 1) < 1 for e in known]))
@@ -251,9 +251,10 @@ def _edges_of_the_grid(results: Results) -> list[str]:
     """Models whose worst learning rate is in every seed the lowest or the highest one tried."""
     attack, scores = _largest(results)
     rates = sorted({v["learning_rate"] for v in r.variants(results, attack) if "learning_rate" in v})
+    deciding = {id: _deciding_rates(results, attack, id) for id in scores if not _all_back(scores, id)}
     told = []
     for rate in (rates[0], rates[-1]) if len(rates) > 1 else ():
-        names = [id for id in scores if not _all_back(scores, id) and _deciding_rates(results, attack, id) == {rate}]
+        names = [id for id, found in deciding.items() if found == {rate}]
         told += [f"{rate:g} for {', '.join(names)}"] if names else []
     if not told:
         return []
