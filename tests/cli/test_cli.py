@@ -12,6 +12,7 @@ import pytest
 from tests.report_synthetic import make_results
 from undo.cli.reference import reference
 from undo.spec.load import load_recipe, shipped_recipes
+from undo.study.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,6 +156,13 @@ def test_the_readmes_commands_are_real():
         if verb in {"run", "plan"}:
             recipe, *overrides = [word for word in rest.split("#")[0].split() if not word.startswith("-")]
             load_recipe(recipe, [word for word in overrides if "=" in word])
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/demo.md", "docs/report.md"])
+def test_a_page_names_the_folder_that_the_quickstart_writes(page):
+    """A study is named by its settings, so a recipe that changes leaves pages behind."""
+    named = set(re.findall(r"quickstart-[0-9a-f]{4}", (ROOT / page).read_text()))
+    assert named == {make_plan(load_recipe("quickstart")).study}
 
 
 def test_make_quickstart_runs_what_the_readme_says():
