@@ -95,5 +95,6 @@ HEAD = """# Evidence
 What our records say about the claims of arXiv 2506.06278 (C) and about our own (P). `undo evidence` writes this page
 and `records/evidence.json` from the records. An effect is the mean over seeds of a number per seed, mostly of a
 difference, its interval Student's at 95 %. A claim holds where the whole interval lies above the line, fails here where
-it lies below, and holds partly in between.
+it lies below, and holds partly in between. Rows of one setting share seeds, and often models: they are several looks
+at the same few samples, not so many confirmations.
 """

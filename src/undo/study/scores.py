@@ -107,7 +107,7 @@ class _Table:
         triples = [(recovery(suppressed, s), recovery(model, s), recovery("oracle", s)) for s in seeds]
         triples = [triple for triple in triples if None not in triple]
         spans = [s - o if self.higher else o - s for s, _, o in triples]
-        if not triples or _within_noise(spans, self.error):
+        if not triples or within_noise(spans, self.error):
             return None, None, None
         return mean_interval([(s - m) / (s - o) for s, m, o in triples])
 
@@ -122,8 +122,11 @@ def _minus(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else one - other
 
 
-def _within_noise(spans: list[float], standard_error: float) -> bool:
-    """Whether suppressed and oracle cannot be told apart: by seeds, or for one seed by the items' standard error."""
+def within_noise(spans: list[float], standard_error: float) -> bool:
+    """Whether two ends of a scale cannot be told apart: by seeds, or for one seed by the items' standard error.
+
+    Args: their distance in every seed, at least one; the standard error of a value.
+    """
     if len(spans) == 1:
         return spans[0] < 2 * math.sqrt(2) * standard_error
     _, low, _ = mean_interval(spans)
