@@ -19,9 +19,10 @@ def evidence(
     found = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*/results.json")}
     if not found:
         raise UserError(f"{records} holds no <study>/results.json; copy a study's report/results.json there")
-    rows = gather(dict(sorted(found.items())))
+    found = dict(sorted(found.items()))
+    rows = gather(found)
     write_atomically(records / "evidence.json", json.dumps(as_json(rows), indent=1) + "\n")
     print(f"evidence: {records / 'evidence.json'}, {len(rows)} rows")
     if page is not None:
-        write_atomically(page, as_markdown(rows))
+        write_atomically(page, as_markdown(found))
         print(f"page: {page}")

@@ -57,23 +57,26 @@ def _shares(results: Results, model: str, floor: str, ceiling: str) -> list[floa
     return [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
 
 
+def _taught(results: Results, teacher: str) -> list[r.Row]:
+    """Students that keep what their teacher could: others relearn slowly because they never learnt."""
+    return [row for row in r.students_of(results, teacher) if r.keeps_retain(results, row["id"])]
+
+
 def _oracle_matching(results: Results) -> Effects:
-    students = {row["id"]: row for row in r.of_role(results, "student") if row.get("teacher") == "oracle"}
-    fresh = [id for id, row in students.items() if row["student_init"] == "fresh"]
-    for id in (id for id in students if "from-base" in id):
-        for other in fresh:
+    for id in (row["id"] for row in _taught(results, "oracle") if "from-base" in row["id"]):
+        for other in _oracles_students(results):
             yield f"{other} against {id}", _less_relearnt(results, other, id)
 
 
 def _distilled(results: Results) -> Effects:
     for teacher in r.of_role(results, "teacher"):
-        for row in r.students_of(results, teacher["id"]):
+        for row in _taught(results, teacher["id"]):
             if row["id"] == f"fresh-{teacher['id']}":
                 yield f"{row['id']} against {teacher['id']}", _less_relearnt(results, row["id"], teacher["id"])
 
 
 def _noised_by_alpha(results: Results, teacher: str) -> list[r.Row]:
-    return [row for row in r.students_of(results, teacher) if r.label(row).startswith("UNDO")]
+    return [row for row in _taught(results, teacher) if r.label(row).startswith("UNDO")]
 
 
 def _rises_with_alpha(results: Results) -> Effects:
@@ -105,12 +108,11 @@ def _pareto(results: Results) -> Effects:
 
 
 def _carries(results: Results) -> Effects:
-    """Noised students of studies that start at somebody's model; what they lose of retain stands in the record."""
+    """Noised students of studies that start at somebody's model."""
     if results["recipe"].get("pretrained"):
         for teacher in r.of_role(results, "teacher"):
             for row in _noised_by_alpha(results, teacher["id"]):
-                if r.keeps_retain(results, row["id"]):
-                    yield f"{row['id']} against {teacher['id']}", _less_relearnt(results, row["id"], teacher["id"])
+                yield f"{row['id']} against {teacher['id']}", _less_relearnt(results, row["id"], teacher["id"])
 
 
 def _few_labels(results: Results) -> Effects:
@@ -140,8 +142,7 @@ def _diffuse(results: Results) -> Effects:
 
 
 def _oracles_students(results: Results) -> list[str]:
-    students = r.students_of(results, "oracle")
-    return [row["id"] for row in students if row["student_init"] == "fresh"]
+    return [row["id"] for row in _taught(results, "oracle") if row["student_init"] == "fresh"]
 
 
 def _plastic(results: Results) -> Effects:
@@ -153,7 +154,7 @@ def _plastic(results: Results) -> Effects:
 def _nothing_passed(results: Results) -> Effects:
     for student in _oracles_students(results):
         for teacher in (row["id"] for row in r.of_role(results, "teacher")):
-            if any(row["id"] == f"fresh-{teacher}" for row in r.students_of(results, teacher)):
+            if any(row["id"] == f"fresh-{teacher}" for row in _taught(results, teacher)):
                 shares = _shares(results, f"fresh-{teacher}", teacher, student)
                 yield f"fresh-{teacher} between {teacher} and {student}", shares
 
