@@ -60,6 +60,7 @@ def test_its_controls_are_recipes():
         ("language_controls", {"base_init-maxent", "fresh-base", "undo-0.6-steps0-maxent", "teacher-steps150-maxent"}),
         ("knowledge_controls", {"base_init-steps2400-maxent", "fresh-steps2400-base", "fresh-steps2400-oracle"}),
         ("arithmetic_labels", {"fresh-maxent-0.1", "fresh-filter0.5-maxent-0.1", "fresh-filter0.5-maxent-wrong"}),
+        ("arithmetic_forget_labels", {"fresh-maxent-0.1", "fresh-maxent"}),
         ("arithmetic_plasticity", {"fresh-temperature2-maxent", "fresh-top8-maxent"}),
         ("arithmetic_teachers", {"fresh-with-rmu-maxent"}),
     ],

@@ -112,19 +112,26 @@ def domain_batches(
     return lambda step: Batch(retain(step), forget(step))
 
 
-def labelled_batches(
-    corpus: Corpus, batch_rows: int, seed: int, share: float, precision: float
-) -> Callable[[int], Batch]:
-    """Batches of `batch_rows` labelled rows per domain: a share of the training rows, some of the forget ones wrong.
+class Labels(NamedTuple):
+    """Shares of the training rows that are labelled, and the share of the forget labels that are right."""
 
-    Those are rows of the retain stream's end, which no label calls retain while the share is below a half.
+    forget: float = 1.0
+    retain: float = 1.0
+    precision: float = 1.0
+
+
+def labelled_batches(corpus: Corpus, batch_rows: int, seed: int, labels: Labels) -> Callable[[int], Batch]:
+    """Batches of `batch_rows` labelled rows per domain.
+
+    Wrong forget labels stand on rows of the retain stream's end, which no label calls retain.
     """
     retain, forget = (corpus.rows(domain, "train") for domain in ("retain", "forget"))
-    labelled = max(1, round(share * len(forget)))
-    right = max(1, round(precision * labelled))
+    labelled = max(1, round(labels.forget * len(forget)))
+    right = max(1, round(labels.precision * labelled))
+    others = len(retain) - (labelled - right)
     rows = {
-        "retain": retain[: max(1, round(share * len(retain)))],
-        "forget": np.concatenate([forget[:right], retain[len(retain) - (labelled - right) :]]),
+        "retain": retain[: max(1, min(others, round(labels.retain * len(retain))))],
+        "forget": np.concatenate([forget[:right], retain[others:]]),
     }
     streams = [
         Stream(rows[domain], batch_rows, corpus.pad, derive_seed(seed, domain, "train")) for domain in Batch._fields

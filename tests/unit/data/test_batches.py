@@ -144,19 +144,23 @@ def test_a_step_is_never_cut_into_parts_without_rows():
     assert len(Batch(none, forget).parts(8)) == 3
 
 
-@pytest.mark.parametrize(("share", "precision"), [(1.0, 1.0), (0.5, 1.0), (0.5, 0.6), (0.01, 0.5)])
-def test_labelled_batches_hold_the_labelled_share_and_the_wrong_labels(corpus, share, precision):
+@pytest.mark.parametrize(
+    ("share", "retain", "precision"),
+    [(1, 1, 1), (0.5, 0.5, 1), (0.5, 0.5, 0.6), (0.01, 0.01, 0.5), (0.01, 1, 1), (0.5, 1, 0.5)],
+)
+def test_labelled_batches_hold_the_labelled_shares_and_the_wrong_labels(corpus, share, retain, precision):
     rows = {domain: len(corpus.rows(domain, "train")) for domain in ("retain", "forget")}
     labelled = max(1, round(share * rows["forget"]))
-    batches = data.labelled_batches(corpus, 4, 1, share, precision)
+    batches = data.labelled_batches(corpus, 4, 1, data.Labels(share, retain, precision))
     seen = {"retain": set(), "forget": set()}
     for step in range(-(-rows["retain"] // 4) + 1):
         for domain, part in zip(seen, batches(step), strict=True):
             seen[domain] |= {tuple(row) for row in part.ids.tolist()}
     of = {domain: {tuple(row) for row in corpus.rows(domain, "train").tolist()} for domain in seen}
-    assert len(seen["retain"]) <= max(1, round(share * rows["retain"])) and seen["retain"] <= of["retain"]
-    assert seen["forget"] - of["retain"] <= of["forget"]
-    assert len(seen["forget"] & of["retain"]) == labelled - max(1, round(precision * labelled))
+    wrong = labelled - max(1, round(precision * labelled))
+    kept = min(max(1, round(retain * rows["retain"])), rows["retain"] - wrong)
+    assert len(seen["retain"]) == kept and seen["retain"] <= of["retain"] - seen["forget"]
+    assert seen["forget"] - of["retain"] <= of["forget"] and len(seen["forget"] & of["retain"]) == wrong
 
 
 def test_filtered_batches_hold_the_rows_of_lowest_loss_whatever_their_domain(corpus):

@@ -26,7 +26,7 @@ def mentions(labels: set[str], *words: str) -> bool:
 
 @pytest.mark.parametrize(
     "override",
-    ["checkpoint_seconds=3", "summary=other words", "name=renamed"],
+    ["checkpoint_seconds=3", "summary=other words", "name=renamed", "suppress.rmu.retain_label_share=null"],
 )
 def test_what_cannot_change_a_result_changes_no_key(override):
     assert changed(override) == set()
@@ -38,8 +38,9 @@ def test_a_stop_rule_touches_students_and_what_is_done_to_them():
     assert sum(label.startswith("distil") for label in labels) == 5
 
 
-def test_a_methods_knob_touches_its_teacher_and_that_teachers_students():
-    labels = changed("suppress.rmu.method.steer_scale=7")
+@pytest.mark.parametrize("override", ["method.steer_scale=7", "retain_label_share=0.5"])
+def test_a_methods_knob_touches_its_teacher_and_that_teachers_students(override):
+    labels = changed(f"suppress.rmu.{override}")
     assert mentions(labels, "rmu")
     assert {"suppress: rmu (seed 1)", "distil: fresh-rmu (seed 1)"} <= labels
 
