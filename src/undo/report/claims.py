@@ -72,7 +72,15 @@ def _distilled(results: Results) -> Effects:
     for teacher in r.of_role(results, "teacher"):
         for row in _taught(results, teacher["id"]):
             if row["id"] == f"fresh-{teacher['id']}":
-                yield f"{row['id']} against {teacher['id']}", _less_relearnt(results, row["id"], teacher["id"])
+                what = f"{row['id']} against {teacher['id']}{_lost(results, teacher['id'])}"
+                yield what, _less_relearnt(results, row["id"], teacher["id"])
+
+
+def _lost(results: Results, teacher: str) -> str:
+    """A word of warning for a teacher that lost much of what was to be kept: its retain performance."""
+    if _as_useful(results, teacher, "base"):
+        return ""
+    return f" (retain {r.mean_of(r.by_id(results)[teacher], 'retain').text(r.form_of(results, 'retain'))})"
 
 
 def _noised_by_alpha(results: Results, teacher: str) -> list[r.Row]:

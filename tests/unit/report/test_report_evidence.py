@@ -40,6 +40,13 @@ def test_an_effect_is_the_mean_difference_within_seeds(results):
     assert row.ci_low < row.effect < row.ci_high and row.verdict == "holds"
 
 
+def test_a_teacher_that_lost_retain_is_named_as_such(results):
+    for row in results["models"]:
+        row["retain"] -= 0.6 * (row["id"] == "maxent")
+    told = [experiment for claim, experiment in by_claim(results) if claim == "C2"]
+    assert told == ["fresh-maxent against maxent (retain 35.2\u00a0% [34.2, 36.2])", "fresh-rmu against rmu"]
+
+
 def test_a_loss_counts_like_an_accuracy(results):
     rows, losses = by_claim(results), by_claim(as_losses(results))
     assert rows.keys() == losses.keys()
