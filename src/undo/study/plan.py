@@ -116,16 +116,9 @@ class Plan:
 
     @property
     def study(self) -> str:
-        """Recipe name and short key; what cannot change a result is no part of it."""
-        apart = {"checkpoint_seconds", "summary", "pretrained", "audit", "benchmarks"}
-        content = self.recipe.model_dump(mode="json", exclude=apart)
-        if self.origin:
-            content["pretrained"] = self.origin.fingerprint
-        if self.compared:
-            content["audit"] = {name: origin.fingerprint for name, origin in self.compared.items()}
-        if self.benchmarks:
-            content["benchmarks"] = self.benchmarks
-        return f"{self.recipe.name}-{content_key(content)[:4]}"
+        """Recipe name and short key: that of its stages, and of what the recipe calls the models and attacks."""
+        named = [[m.id, m.seed, m.stage, [[run.attack, run.stage] for run in m.attacks]] for m in self.models]
+        return f"{self.recipe.name}-{content_key([sorted(self.stages), named])[:4]}"
 
     def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
         """Adds a stage once and returns its id."""

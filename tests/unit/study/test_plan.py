@@ -32,6 +32,15 @@ def test_what_cannot_change_a_result_changes_no_key(override):
     assert changed(override) == set()
 
 
+@pytest.mark.parametrize(
+    ("override", "same"),
+    [("summary=other words", True), ("seeds=[2]", False), ("attacks.relearn.attack.batch_rows=5", False)],
+)
+def test_a_study_is_named_by_what_it_does(override, same):
+    named = [make_plan(load_recipe("smoke", overrides)).study for overrides in ([], [override])]
+    assert (named[0] == named[1]) == same and all(name.startswith("smoke-") for name in named)
+
+
 def test_a_stop_rule_touches_students_and_what_is_done_to_them():
     labels = changed("distil.stop.max_gap=0.03")
     assert mentions(labels, "fresh-", "base_init-", "undo-", "teacher-")
