@@ -105,14 +105,35 @@ def _reaches_oracle(results: Results) -> Effects:
 
 def _pareto(results: Results) -> Effects:
     """The strongest noised student against the most robust of the suppressed models that keep as much as it does."""
-    teachers = [row["id"] for row in r.of_role(results, "teacher") if _recovery(results, row["id"])]
+    suppressed = [id for id in _attacked_teachers(results) if not _localised(results, id)]
     last = r.budgets(results, r.attacks(results)[0])[-1]
-    for student in [row["id"] for id in teachers for row in _noised_by_alpha(results, id)[-1:]]:
-        rivals = [id for id in teachers if _as_useful(results, id, student)]
+    for student in _strongest(results):
+        rivals = [id for id in suppressed if _as_useful(results, id, student)]
         for step in dict.fromkeys([min(40, last), last]) if len(rivals) > 3 else []:
             best = min(rivals, key=lambda id: r.estimate(_recovery(results, id, step).values()).mean or 0.0)
             what = f"{student} against {best}, the best of {len(rivals)}, after {step} steps"
             yield what, _less_relearnt(results, student, best, step)
+
+
+def _attacked_teachers(results: Results) -> list[str]:
+    return [row["id"] for row in r.of_role(results, "teacher") if _recovery(results, row["id"])]
+
+
+def _strongest(results: Results) -> list[str]:
+    """Per teacher the student with the most noise."""
+    return [row["id"] for id in _attacked_teachers(results) for row in _noised_by_alpha(results, id)[-1:]]
+
+
+def _localised(results: Results, teacher: str) -> bool:
+    """Whether a method trained the model from its initial weights: no suppression, but another kind of pretraining."""
+    return results["recipe"]["suppress"][teacher].get("start") == "initial"
+
+
+def _localisation(results: Results) -> Effects:
+    for id in _attacked_teachers(results):
+        for student in _strongest(results) if _localised(results, id) else []:
+            if _as_useful(results, id, student):
+                yield f"{id} against {student}", _less_relearnt(results, id, student)
 
 
 def _carries(results: Results) -> Effects:
@@ -251,4 +272,5 @@ CLAIMS = [
         "rank correlation over teachers, by seed",
         _signal_predicts,
     ),
+    Claim("P5", "Localising the skill while the model is trained leaves less to relearn than UNDO", LESS, _localisation),
 ]

@@ -139,6 +139,18 @@ def test_undo_is_compared_with_suppressed_models_that_keep_as_much():
     assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4)
 
 
+def test_what_is_trained_without_the_skill_is_no_suppressed_model():
+    """A method that starts at the initial weights is set beside UNDO by a claim of its own."""
+    results = make_results(SEEDS, ("maxent", "rmu", "npo", "undial", "routed"))
+    assert "P5" not in {claim for claim, _ in by_claim(results)}
+    results["recipe"]["suppress"]["routed"]["start"] = "initial"
+    rows = by_claim(results)
+    rivals = [what for claim, what in rows if claim == "C4"]
+    assert rivals and all("the best of 4" in what and "against routed" not in what for what in rivals)
+    apart = [best(results, "undo-0.6-npo", seed) - best(results, "routed", seed) for seed in SEEDS]
+    assert rows["P5", "routed against undo-0.6-npo"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+
+
 def test_the_command_writes_rows_and_page(results, tmp_path):
     (tmp_path / "synthetic").mkdir()
     (tmp_path / "synthetic" / "results.json").write_text(json.dumps(results))
