@@ -272,5 +272,5 @@ CLAIMS = [
         "rank correlation over teachers, by seed",
         _signal_predicts,
     ),
-    Claim("P5", "Localising the skill while the model is trained leaves less to relearn than UNDO", LESS, _localisation),
+    Claim("P5", "Localising the skill while training leaves less to relearn than UNDO", LESS, _localisation),
 ]
