@@ -151,9 +151,15 @@ def _few_labels(results: Results) -> Effects:
     students = {row["id"] for row in r.of_role(results, "student")}
     for name in few:
         if full and {f"fresh-{name}", f"fresh-{full[0]}"} <= students and _as_useful(results, name, full[0]):
-            share = 100 * suppress[name]["label_share"]
-            what = f"fresh-{name} ({share:g} % of the labels) against {full[0]}"
-            yield what, _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}")
+            yield (
+                f"fresh-{name} ({_labels(suppress[name])}) against {full[0]}",
+                _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}"),
+            )
+
+
+def _labels(knobs: r.Row) -> str:
+    share, retain = knobs["label_share"], knobs.get("retain_label_share")
+    return f"{100 * share:g} % of the {'' if retain in (None, share) else 'forget '}labels"
 
 
 def _as_useful(results: Results, model: str, than: str) -> bool:

@@ -199,6 +199,8 @@ def test_few_labels_are_compared_with_all_of_them(results):
         teacher, full, few = (best(results, id, seed) for id in ("maxent", "fresh-maxent", "fresh-rmu"))
         shares.append((teacher - few) / (teacher - full))
     assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
+    results["recipe"]["suppress"]["rmu"]["retain_label_share"] = 1.0
+    assert ("C6", "fresh-rmu (1 % of the forget labels) against maxent") in by_claim(with_label_shares(results))
     assert "Label budget" in render(with_label_shares(results)) and "Label budget" not in render(results)
 
 
