@@ -151,10 +151,8 @@ def _few_labels(results: Results) -> Effects:
     students = {row["id"] for row in r.of_role(results, "student")}
     for name in few:
         if full and {f"fresh-{name}", f"fresh-{full[0]}"} <= students and _as_useful(results, name, full[0]):
-            yield (
-                f"fresh-{name} ({_labels(suppress[name])}) against {full[0]}",
-                _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}"),
-            )
+            kept = _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}")
+            yield f"fresh-{name} ({_labels(suppress[name])}) against {full[0]}", kept
 
 
 def _labels(knobs: r.Row) -> str:
