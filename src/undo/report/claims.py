@@ -57,6 +57,11 @@ def _shares(results: Results, model: str, floor: str, ceiling: str) -> list[floa
     return [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
 
 
+def _teachers(results: Results) -> list[str]:
+    """Those that were attacked."""
+    return [row["id"] for row in r.of_role(results, "teacher") if _recovery(results, row["id"])]
+
+
 def _taught(results: Results, teacher: str) -> list[r.Row]:
     """Students that keep what their teacher could: others relearn slowly because they never learnt."""
     return [row for row in r.students_of(results, teacher) if r.keeps_retain(results, row["id"])]
@@ -68,12 +73,17 @@ def _oracle_matching(results: Results) -> Effects:
             yield f"{other} against {id}", _less_relearnt(results, other, id)
 
 
+def _fresh(results: Results, teacher: str) -> list[str]:
+    """The teacher's fresh student of the usual name, or the only one, if it was taught."""
+    fresh = [row["id"] for row in r.students_of(results, teacher) if row["student_init"] == "fresh"]
+    usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
+    return [id for id in usual if len(usual) == 1 and r.keeps_retain(results, id)]
+
+
 def _distilled(results: Results) -> Effects:
-    for teacher in r.of_role(results, "teacher"):
-        for row in _taught(results, teacher["id"]):
-            if row["id"] == f"fresh-{teacher['id']}":
-                what = f"{row['id']} against {teacher['id']}{_lost(results, teacher['id'])}"
-                yield what, _less_relearnt(results, row["id"], teacher["id"])
+    for teacher in _teachers(results):
+        for id in _fresh(results, teacher):
+            yield f"{id} against {teacher}{_lost(results, teacher)}", _less_relearnt(results, id, teacher)
 
 
 def _lost(results: Results, teacher: str) -> str:
@@ -83,29 +93,27 @@ def _lost(results: Results, teacher: str) -> str:
     return f" (retain {r.mean_of(r.by_id(results)[teacher], 'retain').text(r.form_of(results, 'retain'))})"
 
 
-def _noised_by_alpha(results: Results, teacher: str) -> list[r.Row]:
-    return [row for row in _taught(results, teacher) if r.label(row).startswith("UNDO")]
+def _noised_by_alpha(results: Results, teacher: str) -> list[str]:
+    return [row["id"] for row in _taught(results, teacher) if r.label(row).startswith("UNDO")]
 
 
 def _rises_with_alpha(results: Results) -> Effects:
-    for teacher in r.of_role(results, "teacher"):
-        noised = _noised_by_alpha(results, teacher["id"])
+    for teacher in _teachers(results):
+        noised = _noised_by_alpha(results, teacher)
         if len(noised) > 1:
-            low, high = noised[0]["id"], noised[-1]["id"]
+            low, high = noised[0], noised[-1]
             yield f"{high} against {low}", _less_relearnt(results, high, low)
 
 
 def _reaches_oracle(results: Results) -> Effects:
-    for teacher in r.of_role(results, "teacher"):
-        noised = _noised_by_alpha(results, teacher["id"])
-        if noised:
-            strongest = noised[-1]["id"]
-            yield strongest, _shares(results, strongest, teacher["id"], "oracle")
+    for teacher in _teachers(results):
+        for strongest in _noised_by_alpha(results, teacher)[-1:]:
+            yield strongest, _shares(results, strongest, teacher, "oracle")
 
 
 def _pareto(results: Results) -> Effects:
     """The strongest noised student against the most robust of the suppressed models that keep as much as it does."""
-    suppressed = [id for id in _attacked_teachers(results) if not _localised(results, id)]
+    suppressed = [id for id in _teachers(results) if not _localised(results, id)]
     last = r.budgets(results, r.attacks(results)[0])[-1]
     for student in _strongest(results):
         rivals = [id for id in suppressed if _as_useful(results, id, student)]
@@ -115,13 +123,9 @@ def _pareto(results: Results) -> Effects:
             yield what, _less_relearnt(results, student, best, step)
 
 
-def _attacked_teachers(results: Results) -> list[str]:
-    return [row["id"] for row in r.of_role(results, "teacher") if _recovery(results, row["id"])]
-
-
 def _strongest(results: Results) -> list[str]:
     """Per teacher the student with the most noise."""
-    return [row["id"] for id in _attacked_teachers(results) for row in _noised_by_alpha(results, id)[-1:]]
+    return [student for id in _teachers(results) for student in _noised_by_alpha(results, id)[-1:]]
 
 
 def _localised(results: Results, teacher: str) -> bool:
@@ -130,7 +134,7 @@ def _localised(results: Results, teacher: str) -> bool:
 
 
 def _localisation(results: Results) -> Effects:
-    for id in _attacked_teachers(results):
+    for id in _teachers(results):
         for student in _strongest(results) if _localised(results, id) else []:
             if _as_useful(results, id, student):
                 yield f"{id} against {student}", _less_relearnt(results, id, student)
@@ -139,9 +143,9 @@ def _localisation(results: Results) -> Effects:
 def _carries(results: Results) -> Effects:
     """Noised students of studies that start at somebody's model."""
     if results["recipe"].get("pretrained"):
-        for teacher in r.of_role(results, "teacher"):
-            for row in _noised_by_alpha(results, teacher["id"]):
-                yield f"{row['id']} against {teacher['id']}", _less_relearnt(results, row["id"], teacher["id"])
+        for teacher in _teachers(results):
+            for id in _noised_by_alpha(results, teacher):
+                yield f"{id} against {teacher}", _less_relearnt(results, id, teacher)
 
 
 def _few_labels(results: Results) -> Effects:
@@ -162,16 +166,18 @@ def _labels(knobs: r.Row) -> str:
 
 def _as_useful(results: Results, model: str, than: str) -> bool:
     """Whether a model keeps what another one does: one that lost everything passes nothing on, and proves nothing."""
-    kept, usual = (r.mean_of(r.by_id(results).get(id, []), "retain").mean or 0.0 for id in (model, than))
+    kept, usual = (r.mean_of(r.by_id(results).get(id, []), "retain").mean for id in (model, than))
+    if kept is None or usual is None:
+        return True
     lost = usual - kept if r.higher_is_better(results, "retain") else kept / usual - 1
     return lost <= LOST
 
 
 def _diffuse(results: Results) -> Effects:
     if results["recipe"]["data"]["dataset"]["name"] == "concept":
-        for teacher in r.of_role(results, "teacher"):
-            id = f"fresh-{teacher['id']}"
-            yield f"{id}, short of the oracle", [1 - s for s in _shares(results, id, teacher["id"], "oracle")]
+        for teacher in _teachers(results):
+            for id in _fresh(results, teacher):
+                yield f"{id}, short of the oracle", [1 - s for s in _shares(results, id, teacher, "oracle")]
 
 
 def _oracles_students(results: Results) -> list[str]:
@@ -186,10 +192,9 @@ def _plastic(results: Results) -> Effects:
 
 def _nothing_passed(results: Results) -> Effects:
     for student in _oracles_students(results):
-        for teacher in (row["id"] for row in r.of_role(results, "teacher")):
-            if any(row["id"] == f"fresh-{teacher}" for row in _taught(results, teacher)):
-                shares = _shares(results, f"fresh-{teacher}", teacher, student)
-                yield f"fresh-{teacher} between {teacher} and {student}", shares
+        for teacher in _teachers(results):
+            for id in _fresh(results, teacher):
+                yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
 
 
 def _for_half(results: Results) -> Effects:
@@ -208,9 +213,8 @@ def _signal_predicts(results: Results) -> Effects:
     from scipy.stats import spearmanr  # takes a second to import
 
     signals = {(row["id"], row["seed"]): row.get("forget_signal") for row in results["models"]}
-    students = [row for row in r.of_role(results, "student") if row["id"] == f"fresh-{row.get('teacher')}"]
-    useful = [row for row in students if _as_useful(results, row["teacher"], "base")]
-    relearnt = {row["teacher"]: _recovery(results, row["id"]) for row in useful}
+    useful = [teacher for teacher in _teachers(results) if _as_useful(results, teacher, "base")]
+    relearnt = {teacher: _recovery(results, id) for teacher in useful for id in _fresh(results, teacher)}
     if len(relearnt) < 4 or None in signals.values():
         return
     ranks = []

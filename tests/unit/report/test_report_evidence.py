@@ -40,6 +40,14 @@ def test_an_effect_is_the_mean_difference_within_seeds(results):
     assert row.ci_low < row.effect < row.ci_high and row.verdict == "holds"
 
 
+def test_a_teachers_only_fresh_student_counts_whatever_its_name(results):
+    renamed = json.loads(json.dumps(results).replace("fresh-maxent", "fresh-steps900-maxent"))
+    rows, usual = by_claim(renamed), by_claim(results)
+    row = rows["C2", "fresh-steps900-maxent against maxent"]
+    assert row.effect == usual["C2", "fresh-maxent against maxent"].effect
+    assert ("P2", "fresh-steps900-maxent between maxent and fresh-oracle") in rows
+
+
 def test_a_teacher_that_lost_retain_is_named_as_such(results):
     for row in results["models"]:
         row["retain"] -= 0.6 * (row["id"] == "maxent")
