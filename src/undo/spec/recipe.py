@@ -123,7 +123,7 @@ class Suppress(Spec):
     """Retain rows per step, and as many forget rows."""
     label_share: float = Field(1.0, gt=0, le=1)
     """Share of the training rows of each domain that is labelled; the method sees no others (claim C6)."""
-    retain_label_share: float | None = Field(None, gt=0, le=1)
+    retain_label_share: float | None = Field(None, gt=0, le=1, exclude_if=lambda value: value is None)
     """That of the retain rows where it is another one: text to keep is often at hand when forget text is rare."""
     label_precision: float = Field(1.0, gt=0, le=1)
     """Share of the rows labelled forget that are; the others are retain rows with a wrong label."""
