@@ -43,12 +43,12 @@ def _less_relearnt(results: Results, model: str, than: str, budget: int | None =
     return [other[seed] - one[seed] for seed in one if seed in other]
 
 
-def _shares(results: Results, model: str, floor: str, ceiling: str) -> list[float]:
+def _shares(results: Results, model: str, floor: str, ceiling: str, budget: int | None = None) -> list[float]:
     """Where a model's recovery lies between two others', by seed: 0 the floor's, 1 the ceiling's.
 
     Nothing where floor and ceiling cannot be told apart.
     """
-    one, low, high = (_recovery(results, id) for id in (model, floor, ceiling))
+    one, low, high = (_recovery(results, id, budget) for id in (model, floor, ceiling))
     seeds = [seed for seed in one if seed in low and seed in high]
     spans = [low[seed] - high[seed] for seed in seeds]
     error = results["metrics"]["forget"].get("standard_error", 0.0)  # decides for one seed only; older records lack it
@@ -177,7 +177,15 @@ def _diffuse(results: Results) -> Effects:
     if results["recipe"]["data"]["dataset"]["name"] == "concept":
         for teacher in _teachers(results):
             for id in _fresh(results, teacher):
-                yield f"{id}, short of the oracle", [1 - s for s in _shares(results, id, teacher, "oracle")]
+                yield _short_of_oracle(results, id, teacher)
+
+
+def _short_of_oracle(results: Results, student: str, teacher: str) -> tuple[str, list[float]]:
+    """After as many steps as still tell teacher and oracle apart: few, where the attack teaches the oracle too."""
+    budgets = r.budgets(results, r.attacks(results)[0])
+    shares = {step: _shares(results, student, teacher, "oracle", step) for step in budgets}
+    step = max((step for step in budgets if shares[step]), default=budgets[-1])
+    return f"{student}, short of the oracle after {step} steps", [1 - share for share in shares[step]]
 
 
 def _oracles_students(results: Results) -> list[str]:

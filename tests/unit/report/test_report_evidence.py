@@ -129,6 +129,23 @@ def test_where_the_ends_cannot_be_told_apart_nothing_is_said_of_the_way_between(
     assert not claims & {claim for claim, what in by_claim(results) if "maxent" in what}
 
 
+def test_a_diffuse_concept_is_judged_while_teacher_and_oracle_can_be_told_apart(results):
+    """An attack that teaches the oracle too leaves nothing to divide by at its end."""
+    results["recipe"]["data"]["dataset"]["name"] = "concept"
+    assert ("C7", "fresh-maxent, short of the oracle after 150 steps") in by_claim(results)
+    for one, other in zip(forget_curves(results, "oracle"), forget_curves(results, "maxent"), strict=True):
+        one["points"][-1] = other["points"][-1]
+    row = by_claim(results)["C7", "fresh-maxent, short of the oracle after 40 steps"]
+    short = []
+    for seed in SEEDS:
+        teacher, student, clean = (
+            max(p["forget"] for c in forget_curves(results, id) if c["seed"] == seed for p in c["points"][:-1])
+            for id in ("maxent", "fresh-maxent", "oracle")
+        )
+        short.append(1 - (teacher - student) / (teacher - clean))
+    assert row.effect == pytest.approx(sum(short) / 3, abs=1e-4)
+
+
 def forget_curves(results, model):
     return [curve for curve in results["curves"] if (curve["model"], curve["skill"]) == (model, "forget")]
 
