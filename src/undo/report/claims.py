@@ -199,9 +199,12 @@ def _plastic(results: Results) -> Effects:
 
 
 def _nothing_passed(results: Results) -> Effects:
+    """Like with like: a student of the teacher that was taught as the oracle's was, else the usual one."""
     for student in _oracles_students(results):
         for teacher in _teachers(results):
-            for id in _fresh(results, teacher):
+            alike = student.removesuffix("-oracle") + f"-{teacher}"
+            taught = [row["id"] for row in _taught(results, teacher) if row["id"] == alike]
+            for id in taught or _fresh(results, teacher):
                 yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
 
 

@@ -40,6 +40,21 @@ def test_an_effect_is_the_mean_difference_within_seeds(results):
     assert row.ci_low < row.effect < row.ci_high and row.verdict == "holds"
 
 
+def test_students_that_were_taught_alike_are_compared(results):
+    """The oracle's student on another stream has its own counterpart; one that was not taught is none."""
+    alike = json.loads(json.dumps(results).replace("fresh-oracle", "base_init-oracle"))
+    for row in alike["models"]:
+        row["student_init"] = "fresh" if row["id"] == "base_init-oracle" else row.get("student_init")
+    told = {what for claim, what in by_claim(alike) if claim == "P2"}
+    assert told == {f"base_init-{of} between {of} and base_init-oracle" for of in ("maxent", "rmu")}
+    for row in alike["models"]:
+        if row["id"] == "base_init-maxent":
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    assert "fresh-maxent between maxent and base_init-oracle" in {
+        what for claim, what in by_claim(alike) if claim == "P2"
+    }
+
+
 def test_a_teachers_only_fresh_student_counts_whatever_its_name(results):
     renamed = json.loads(json.dumps(results).replace("fresh-maxent", "fresh-steps900-maxent"))
     rows, usual = by_claim(renamed), by_claim(results)
