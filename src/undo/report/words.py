@@ -137,7 +137,7 @@ def _teacher(results: Results, scores: Scores, teacher: r.Row) -> list[str]:
     retain = r.mean_of(rows, "retain").text(r.form_of(results, "retain"))
     students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
     compared = [("after the attack", teacher["id"])]
-    compared += [("its fresh student", row["id"]) for row in students if row["student_init"] == "fresh"]
+    compared += [(f"its {r.label(row)}", row["id"]) for row in students if row["student_init"] == "fresh"]
     compared += [("the oracle", "oracle")] if "oracle" in scores else []
     recovered = "; ".join(f"{name} {r.scored(scores[id], 'recovery').text(form)}" for name, id in compared)
     return [
@@ -165,7 +165,8 @@ def _students(results: Results, scores: Scores, students: list[r.Row]) -> list[s
 
 
 def _trend(scores: Scores, students: list[r.Row]) -> list[str]:
-    noised = [(row["noise_alpha"], scores[row["id"]]["relative_robustness"]) for row in students if row["noise_alpha"]]
+    alike = [row for row in students if r.label(row).startswith("UNDO")]  # others differ in more than their alpha
+    noised = [(row["noise_alpha"], scores[row["id"]]["relative_robustness"]) for row in alike]
     known = [(alpha, value) for alpha, value in noised if value is not None]
     if len(known) < 2:
         return []

@@ -146,6 +146,18 @@ def test_words_say_when_robustness_does_not_rise_with_alpha(results):
     assert any("does not rise" in point for point in words.findings(results)[0].points)
 
 
+def test_words_name_students_that_are_not_the_usual_ones(results):
+    """Neither two "fresh students" in a row, nor a trend over students that differ in more than alpha."""
+    text = json.dumps(results)
+    named = json.loads(
+        text.replace("base_init-maxent", "fresh-top8-maxent").replace("undo-0.6-maxent", "undo-0.6-of-mlp-maxent")
+    )
+    for row in named["models"]:
+        row["student_init"] = "fresh" if row["id"] == "fresh-top8-maxent" else row["student_init"]
+    points = " ".join(words.findings(named)[0].points)
+    assert points.count("its fresh student") == 1 and "its fresh-top8-maxent" in points and "step of α" not in points
+
+
 def test_caveats_name_what_is_missing_and_weak(results):
     for row in results["models"]:
         if row["id"] == "rmu":
