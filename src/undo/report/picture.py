@@ -26,6 +26,7 @@ from undo.spec.errors import UserError
 
 Results = r.Results
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+ROOM = 22  # letters between the panels
 NOISED = 3  # noised students shown: a first screen is no place for every alpha
 
 
@@ -39,8 +40,21 @@ def draw(results: Results) -> str:
     teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
     models = [teacher, *_some(r.students_of(results, teacher["id"])), *r.of_role(results, "oracle")]
     models = [row for row in models if row["id"] in scores]
-    parts = _frame(results, attack, teacher) + _relearning(results, attack, models) + _robustness(models, scores)
-    return "\n".join([*parts, "</svg>\n"])
+    names = _names(models)
+    parts = _frame(results, attack, teacher) + _relearning(results, attack, models, names)
+    return "\n".join([*parts, *_robustness(models, scores, names), _key(models, names), "</svg>\n"])
+
+
+def _names(models: list[r.Row]) -> dict[str, str]:
+    """What a label says: a letter in place of a name for which there is no room."""
+    letters = iter("ABCDEFGH")
+    return {row["id"]: name if len(name := r.label(row)) <= ROOM else next(letters) for row in models}
+
+
+def _key(models: list[r.Row], names: dict[str, str]) -> str:
+    """What the letters stand for, below the panels."""
+    lettered = [f"{names[row['id']]} {r.label(row)}" for row in models if names[row["id"]] != r.label(row)]
+    return text_at(24, HEIGHT - 6, "\u2003".join(lettered), SOFT, size=12) if lettered else ""
 
 
 def _some(students: list[r.Row]) -> list[r.Row]:
@@ -66,7 +80,7 @@ def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:
     ]
 
 
-def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]:
+def _relearning(results: Results, attack: str, models: list[r.Row], names: dict[str, str]) -> list[str]:
     curves = {row["id"]: r.envelope(results, attack, row["id"]) for row in models}
     form, last = r.form_of(results, "forget"), max(step for points in curves.values() for step, _ in points)
     ticks = _levels(form, list(curves.values()))
@@ -79,7 +93,7 @@ def _relearning(results: Results, attack: str, models: list[r.Row]) -> list[str]
     heights = [panel.place(last, end)[1] for end in ends]
     for row, end, height, y in zip(models, ends, heights, spread(heights, LINE, TOP, BOTTOM), strict=True):
         parts.append(f'<path d="M{LEFT[1] + 6},{height:.1f} L{LEFT[1] + 18},{y:.1f}" stroke="{colour(row)}"/>')
-        parts.append(text_at(LEFT[1] + 23, y + 4.5, f"{r.label(row)}\u2003{form(end)}", INK))
+        parts.append(text_at(LEFT[1] + 23, y + 4.5, f"{names[row['id']]}\u2003{form(end)}", INK))
     return parts
 
 
@@ -109,7 +123,7 @@ def _line(panel: Panel, points: list[tuple[int, r.Estimate]], shade: str) -> lis
     ]
 
 
-def _robustness(models: list[r.Row], scores: dict[str, r.Row]) -> list[str]:
+def _robustness(models: list[r.Row], scores: dict[str, r.Row], names: dict[str, str]) -> list[str]:
     known = [row for row in models if None not in _at(scores[row["id"]])]
     if all(row["role"] == "oracle" for row in known):
         return [text_at(RIGHT[0], TOP - 18, "relative robustness is not defined here", SOFT)]
@@ -124,11 +138,11 @@ def _robustness(models: list[r.Row], scores: dict[str, r.Row]) -> list[str]:
     parts = panel.axes("relative robustness: 0 suppressed, 1 oracle", x_title, ticks, shares)
     taken = [box_at(*panel.place(*at), 16) for at in points.values()]
     for row in known:
-        at, width = panel.place(*points[row["id"]]), LETTER * len(r.label(row))
+        at, width = panel.place(*points[row["id"]]), LETTER * len(names[row["id"]])
         spot = free_spot(at, width, taken)
         taken.append(box_at(*spot, width))
         parts += _dot(panel, row, scores[row["id"]])
-        parts.append(text_at(spot[0], spot[1] + 4.5, r.label(row), INK, "middle"))
+        parts.append(text_at(spot[0], spot[1] + 4.5, names[row["id"]], INK, "middle"))
     return parts
 
 

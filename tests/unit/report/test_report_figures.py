@@ -146,6 +146,13 @@ def test_words_say_when_robustness_does_not_rise_with_alpha(results):
     assert any("does not rise" in point for point in words.findings(results)[0].points)
 
 
+def test_a_picture_gives_long_names_a_letter_and_a_key(results):
+    name = "undo-1-beta1-reinit-of-layers-maxent"
+    drawn = picture.draw(json.loads(json.dumps(results).replace("undo-0.6-maxent", name)))
+    assert drawn.count(name) == 1 and f"A {name}" in drawn and drawn.count(">A<") == 1
+    assert "A undo" not in picture.draw(results)
+
+
 def test_words_name_students_that_are_not_the_usual_ones(results):
     """Neither two "fresh students" in a row, nor a trend over students that differ in more than alpha."""
     text = json.dumps(results)
