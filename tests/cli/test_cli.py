@@ -160,7 +160,7 @@ def test_the_readmes_commands_are_real():
 
 @pytest.mark.parametrize("page", ["README.md", "docs/demo.md", "docs/report.md"])
 def test_a_page_names_the_folder_that_the_quickstart_writes(page):
-    """A study is named by its settings, so a recipe that changes leaves pages behind."""
+    """A study is named by its stages, so a recipe that changes leaves pages behind."""
     named = set(re.findall(r"quickstart-[0-9a-f]{4}", (ROOT / page).read_text()))
     assert named == {make_plan(load_recipe("quickstart")).study}
 

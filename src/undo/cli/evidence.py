@@ -24,5 +24,5 @@ def evidence(
     write_atomically(records / "evidence.json", json.dumps(as_json(rows), indent=1) + "\n")
     print(f"evidence: {records / 'evidence.json'}, {len(rows)} rows")
     if page is not None:
-        write_atomically(page, as_markdown(found))
+        write_atomically(page, as_markdown(rows, found))
         print(f"page: {page}")

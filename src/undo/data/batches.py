@@ -115,9 +115,9 @@ def domain_batches(
 class Labels(NamedTuple):
     """Shares of the training rows that are labelled, and the share of the forget labels that are right."""
 
-    forget: float = 1.0
-    retain: float = 1.0
-    precision: float = 1.0
+    forget: float
+    retain: float
+    precision: float
 
 
 def labelled_batches(corpus: Corpus, batch_rows: int, seed: int, labels: Labels) -> Callable[[int], Batch]:

@@ -6,6 +6,7 @@ models of one seed.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from undo.report import rows as r
@@ -152,11 +153,9 @@ def _few_labels(results: Results) -> Effects:
     suppress = results["recipe"]["suppress"]
     full = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) == 1 and r.right_labels(knobs)]
     few = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1 and r.right_labels(knobs)]
-    students = {row["id"] for row in r.of_role(results, "student")}
-    for name in few:
-        if full and {f"fresh-{name}", f"fresh-{full[0]}"} <= students and _as_useful(results, name, full[0]):
-            kept = _shares(results, f"fresh-{name}", full[0], f"fresh-{full[0]}")
-            yield f"fresh-{name} ({_labels(suppress[name])}) against {full[0]}", kept
+    for name in (name for name in few if full and _as_useful(results, name, full[0])):
+        for id, usual in product(_fresh(results, name), _fresh(results, full[0])):
+            yield f"{id} ({_labels(suppress[name])}) against {full[0]}", _shares(results, id, full[0], usual)
 
 
 def _labels(knobs: r.Row) -> str:

@@ -44,19 +44,16 @@ def as_json(rows: list[Evidence]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
-def as_markdown(records: dict[str, Results]) -> str:
-    """The evidence page: a table per claim, then what limits each record."""
-    rows, parts = gather(records), [HEAD]
+def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
+    """The evidence page: a table per claim, then what limits each of the records that the rows are from."""
+    parts = [HEAD]
     for claim in CLAIMS:
         of = [row for row in rows if row.claim == claim.id]
         parts.append(f"\n## {claim.id}. {claim.text}\n\nEffect: {claim.unit}.\n")
         parts.append(_table(of) if of else "No record speaks about it yet.\n")
-    limits = [f"- **{name}**: {' '.join(caveats(records[name]))}" for name in _named(rows) if caveats(records[name])]
+    named = sorted({row.record.removeprefix("records/") for row in rows})
+    limits = [f"- **{name}**: {' '.join(found)}" for name in named if (found := caveats(records[name]))]
     return "\n".join([*parts, "\n## What limits the records\n", *limits, ""])
-
-
-def _named(rows: list[Evidence]) -> list[str]:
-    return sorted({row.record.removeprefix("records/") for row in rows})
 
 
 def _judge(claim: Claim, what: str, values: list[float], name: str, results: Results) -> Evidence:

@@ -22,7 +22,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     memo = methods.Memo(models.freeze(base) if method.needs_reference else None, seed)
     job = train.FitJob(
         objective=lambda model, batch: method.loss(model, batch, memo),
-        batch_at=data.labelled_batches(corpus, settings["batch_rows"], seed, labels_of(settings)),
+        batch_at=data.labelled_batches(corpus, settings["batch_rows"], seed, _labels_of(settings)),
         optim=Optim(**settings["optim"]),
         steps=settings["steps"],
         trainable=method.trainable(teacher),
@@ -34,7 +34,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     return Outcome(metrics=state.metrics, ledger=state.ledger)
 
 
-def labels_of(settings: dict[str, Any]) -> data.Labels:
+def _labels_of(settings: dict[str, Any]) -> data.Labels:
     """The shares of a recipe's teacher; an unset share of the retain rows is that of the forget rows."""
     share = settings["label_share"]
     return data.Labels(share, settings.get("retain_label_share", share), settings["label_precision"])
