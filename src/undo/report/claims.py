@@ -115,13 +115,19 @@ def _reaches_oracle(results: Results) -> Effects:
 def _pareto(results: Results) -> Effects:
     """The strongest noised student against the most robust of the suppressed models that keep as much as it does."""
     suppressed = [id for id in _teachers(results) if not _localised(results, id)]
-    last = r.budgets(results, r.attacks(results)[0])[-1]
     for student in _strongest(results):
         rivals = [id for id in suppressed if _as_useful(results, id, student)]
-        for step in dict.fromkeys([min(40, last), last]) if len(rivals) > 3 else []:
+        for step in _early_and_last(results) if len(rivals) > 3 else []:
             best = min(rivals, key=lambda id: r.estimate(_recovery(results, id, step).values()).mean or 0.0)
             what = f"{student} against {best}, the best of {len(rivals)}, after {step} steps"
             yield what, _less_relearnt(results, student, best, step)
+
+
+def _early_and_last(results: Results) -> list[int]:
+    """An attack of 40 steps, as published (fewer where nobody looked then), and one of all of them."""
+    budgets = r.budgets(results, r.attacks(results)[0])
+    early = max((step for step in budgets if step <= 40), default=budgets[-1])
+    return list(dict.fromkeys([early, budgets[-1]]))
 
 
 def _strongest(results: Results) -> list[str]:
@@ -214,8 +220,9 @@ def _for_half(results: Results) -> Effects:
         teacher = r.by_id(results)[id][0].get("teacher") or ""
         cheap = score["relative_compute"] is not None and score["relative_compute"] <= 0.5
         useful = teacher in results["recipe"]["suppress"] and _as_useful(results, teacher, "base")
-        if useful and cheap and r.keeps_retain(results, id):
-            yield f"{id} at {score['relative_compute']:.2f}", _shares(results, id, teacher, "oracle")
+        for step in _early_and_last(results) if useful and cheap and r.keeps_retain(results, id) else []:
+            what = f"{id} at {score['relative_compute']:.2f}, after {step} steps"
+            yield what, _shares(results, id, teacher, "oracle", step)
 
 
 def _signal_predicts(results: Results) -> Effects:
