@@ -4,6 +4,7 @@ An effect is a number whose sign, or whose place above a line, says whether the 
 models of one seed.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -204,11 +205,11 @@ def _plastic(results: Results) -> Effects:
 
 
 def _nothing_passed(results: Results) -> Effects:
-    """Like with like: a student of the teacher that was taught as the oracle's was, else the usual one."""
+    """Like with like: students that were taught as the oracle's was, but for a cut tail, else the usual one."""
     for student in _oracles_students(results):
         for teacher in _teachers(results):
             alike = student.removesuffix("-oracle") + f"-{teacher}"
-            taught = [row["id"] for row in _taught(results, teacher) if row["id"] == alike]
+            taught = [row["id"] for row in _taught(results, teacher) if re.sub(r"-top\d+", "", row["id"]) == alike]
             for id in taught or _fresh(results, teacher):
                 yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
 

@@ -55,6 +55,16 @@ def test_students_that_were_taught_alike_are_compared(results):
     }
 
 
+def test_a_student_that_heard_the_likeliest_tokens_alone_is_taught_alike(results):
+    """Its teacher's tail is what it was spared; set beside the oracle's student it says what the tail passed on."""
+    alike = json.loads(json.dumps(results).replace("fresh-oracle", "base_init-oracle"))
+    alike = json.loads(json.dumps(alike).replace("undo-0.3-maxent", "base_init-top1-maxent"))
+    for row in alike["models"]:
+        row["student_init"] = "fresh" if row["id"] == "base_init-oracle" else row.get("student_init")
+    told = {what for claim, what in by_claim(alike) if claim == "P2" and "-maxent" in what}
+    assert told == {f"{id}-maxent between maxent and base_init-oracle" for id in ("base_init", "base_init-top1")}
+
+
 def test_a_teachers_only_fresh_student_counts_whatever_its_name(results):
     renamed = json.loads(json.dumps(results).replace("fresh-maxent", "fresh-steps900-maxent"))
     rows, usual = by_claim(renamed), by_claim(results)
