@@ -41,7 +41,7 @@ def test_its_stages_are_stages():
 
 def test_its_controls_are_recipes():
     rows = [line.rsplit("|", 2)[1] for line in section("Controls").splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == 10
+    assert len(rows) == 11
     for row in rows:
         named = re.findall(r"`(\w+)`", row)
         assert named and set(named) <= set(shipped_recipes())
@@ -58,6 +58,11 @@ def test_its_controls_are_recipes():
         ),
         ("arithmetic_controls", {"fresh-retain-stream-maxent", "undo-0-from-base-steps1200-oracle"}),
         ("language_controls", {"base_init-maxent", "fresh-base", "undo-0.6-steps0-maxent", "teacher-steps150-maxent"}),
+        (
+            "language_plasticity",
+            {"undo-0-from-base-steps600-oracle", "fresh-retain-stream-top8-steps500-cosine-maxent"},
+        ),
+        ("arithmetic_half", {"fresh-retain-stream-top1-steps2000-cosine-lr0.006-maxent"}),
         ("knowledge_controls", {"base_init-steps2400-maxent", "fresh-steps2400-base", "fresh-steps2400-oracle"}),
         ("arithmetic_labels", {"fresh-maxent-0.1", "fresh-filter0.5-maxent-0.1", "fresh-filter0.5-maxent-wrong"}),
         ("arithmetic_forget_labels", {"fresh-maxent-0.1", "fresh-maxent"}),
