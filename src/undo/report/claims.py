@@ -209,7 +209,11 @@ def _nothing_passed(results: Results) -> Effects:
     for student in _oracles_students(results):
         for teacher in _teachers(results):
             alike = student.removesuffix("-oracle") + f"-{teacher}"
-            taught = [row["id"] for row in _taught(results, teacher) if re.sub(r"-top\d+", "", row["id"]) == alike]
+            taught = [
+                row["id"]
+                for row in _taught(results, teacher)
+                if re.sub(r"-top\d+(-tail-dropped)?", "", row["id"]) == alike
+            ]
             for id in taught or _fresh(results, teacher):
                 yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
 

@@ -34,6 +34,7 @@ NAMED = {
     "filter_share": "filter{:g}",
     "temperature": "temperature{:g}",
     "top_k": "top{}",
+    "tail": "tail-{}",
     "steps": "steps{}",
     "with_teachers": "with-{}",
 }
