@@ -13,9 +13,7 @@ __getattr__ = lazy(
     predictions="Head Predictions greedy",
     chunked="losses_of valid_mean_of weighted_sum_of",
     next_token="cross_entropy mean_of_rows row_log_likelihoods row_weighted_cross_entropy token_losses",
-    divergence=(
-        "TopTokens demoted_kl ensemble_kl forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl without_rest"
-    ),
+    divergence="TopTokens demoted_kl ensemble_kl forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl",
     activation="activation_mse gaussian_mmd",
     given="surrogate",
 )

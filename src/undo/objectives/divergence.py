@@ -32,15 +32,6 @@ def top_tokens(predictions: Predictions, k: int) -> TopTokens:
     return TopTokens(tokens_NK.view(*shape, k), q_NK.view(*shape, k), rest_N.view(shape))
 
 
-def without_rest(teacher: TopTokens) -> TopTokens:
-    """The same tokens, as if no other ever came: their probabilities (..., K) add up to 1, the rest's (...) are 0.
-
-    A student of it gives the others up, as a model does that never read them; the bias is the purpose.
-    """
-    total = teacher.probabilities.sum(-1, keepdim=True)
-    return TopTokens(teacher.tokens, teacher.probabilities / total, torch.zeros_like(teacher.rest))
-
-
 def forward_kl(student: Predictions, teacher: Predictions, targets: Tensor, temperature: float = 1.0) -> Tensor:
     """KL(teacher || student) over the full vocabulary, mean over valid targets, nats per token.
 

@@ -14,7 +14,7 @@ from undo.report import rows as r
 from undo.report.rows import Results
 from undo.study.scores import within_noise, worst_case
 
-TAIL = re.compile(r"-top\d+(-tail-dropped)?")  # in a student's name: what it did not hear of its teacher
+TOP = re.compile(r"-top\d+")  # in the name of a student that heard of no other tokens
 LOST = 0.05  # of accuracy, or of a loss relative to the other, as the rule for students
 Effects = Iterator[tuple[str, list[float]]]
 """(what was compared, the effect in every seed), as often as a study compares it."""
@@ -210,7 +210,7 @@ def _nothing_passed(results: Results) -> Effects:
     for student in _oracles_students(results):
         for teacher in _teachers(results):
             alike = student.removesuffix("-oracle") + f"-{teacher}"
-            taught = [row["id"] for row in _taught(results, teacher) if TAIL.sub("", row["id"]) == alike]
+            taught = [row["id"] for row in _taught(results, teacher) if TOP.sub("", row["id"]) == alike]
             for id in taught or _fresh(results, teacher):
                 yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
 

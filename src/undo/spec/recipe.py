@@ -167,8 +167,6 @@ class Student(Spec):
     """Both distributions are softened by it; the divergence is multiplied by its square (arXiv 1503.02531)."""
     top_k: int | None = Field(None, ge=1)
     """The teacher's cache for this student: so many most likely tokens per position, with one bucket for the rest."""
-    tail: Literal["bucket", "dropped"] = Field("bucket", exclude_if=lambda value: value == "bucket")
-    """What a student with a `top_k` hears of the rest: how likely it is together, or that it never comes."""
     filter_share: float | None = Field(None, gt=0, lt=1)
     """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels."""
     noise_alpha: tuple[float, ...] = ()
@@ -200,8 +198,6 @@ class Student(Spec):
         ways = self.ways()
         if len(ways) > 1:
             raise ValueError(f"{ways[1]} does nothing together with {ways[0]}; leave one of them out")
-        if self.tail != "bucket" and self.top_k is None:
-            raise ValueError("tail is what top_k leaves over; give that too, or leave tail out")
         return self
 
     @model_validator(mode="after")

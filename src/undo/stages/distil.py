@@ -122,7 +122,9 @@ def distillation_loss(settings: dict[str, Any], teachers: list[Any], outputs: Pa
     (teacher,) = teachers
     cached = data.TeacherOutputs(outputs) if outputs else None
     if cached and settings["teacher_cache"]["top_k"]:
-        return _top_loss(cached, dropped=settings.get("tail") == "dropped")
+        return lambda student, batch: _terms(
+            objectives.top_forward_kl(models.predict(student, batch.all()), cached.top(batch), batch.all().targets)
+        )
     share, head = settings["jsd_teacher_share"], models.output_head(teacher)
     temperature = settings.get("temperature", 1.0)
 
@@ -133,15 +135,6 @@ def distillation_loss(settings: dict[str, Any], teachers: list[Any], outputs: Pa
         if share is None:
             return _terms(objectives.forward_kl(learnt, taught, rows.targets, temperature))
         return _terms(objectives.jensen_shannon(learnt, taught, rows.targets, share))
-
-    return loss
-
-
-def _top_loss(cached: data.TeacherOutputs, dropped: bool) -> Any:
-    def loss(student: Any, batch: Any) -> Any:
-        rows, taught = batch.all(), cached.top(batch)
-        taught = objectives.without_rest(taught) if dropped else taught
-        return _terms(objectives.top_forward_kl(models.predict(student, rows), taught, rows.targets))
 
     return loss
 

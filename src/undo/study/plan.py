@@ -34,7 +34,6 @@ NAMED = {
     "filter_share": "filter{:g}",
     "temperature": "temperature{:g}",
     "top_k": "top{}",
-    "tail": "tail-{}",
     "steps": "steps{}",
     "with_teachers": "with-{}",
 }

@@ -25,7 +25,6 @@ from undo.objectives import (
     top_forward_kl,
     top_tokens,
     uniform_kl,
-    without_rest,
 )
 
 SHAPE, VOCABULARY, WIDTH, TEACHER_WIDTH = (3, 5), 23, 8, 12
@@ -76,15 +75,6 @@ def dense_top_kl(k: int):
     return loss
 
 
-def dense_head_kl(k: int):
-    def loss(p_log, q_log, _targets):
-        q, tokens = q_log.exp().topk(k)
-        q = q / q.sum(-1, keepdim=True)
-        return (q * (q.log() - p_log.gather(-1, tokens))).sum(-1)
-
-    return loss
-
-
 def dense_tempered_kl(temperature: float):
     def loss(p_log, q_log, _targets):
         soft_p, soft_q = (F.log_softmax(log / temperature, -1) for log in (p_log, q_log))
@@ -113,11 +103,6 @@ def top_kl(k: int):
     return lambda student, teacher, targets: top_forward_kl(student, top_tokens(teacher, k), targets)
 
 
-def head_kl(k: int):
-    """Of a teacher whose tail is dropped."""
-    return lambda student, teacher, targets: top_forward_kl(student, without_rest(top_tokens(teacher, k)), targets)
-
-
 def jsd(share: float):
     return lambda student, teacher, targets: jensen_shannon(student, teacher, targets, share)
 
@@ -134,7 +119,6 @@ LOSSES = {
     "ensemble_kl": (lambda student, teacher, targets: ensemble_kl(student, [teacher], targets), dense_forward_kl),
     "demoted_kl": (lambda *models: demoted_kl(*models, 3.0), dense_demoted_kl(3.0)),
     **{f"top_{k}": (top_kl(k), dense_top_kl(k)) for k in (1, 4, VOCABULARY)},
-    **{f"head_{k}": (head_kl(k), dense_head_kl(k)) for k in (1, 4)},
     **{f"jsd_{share}": (jsd(share), dense_jsd(share)) for share in SHARES},
 }
 

@@ -338,7 +338,6 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
     [
         (["top_k: 4, temperature: 2"], "together with top_k"),
         (["filter_share: 0.5, top_k: 4"], "together with filter_share"),
-        (["tail: dropped"], "tail is what top_k leaves over"),
         (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),
         (["top_k: 4", "distil.jsd_teacher_share=0.5"], "leave top_k out"),
         (["temperature: 2, with_teachers: [base]"], "together with temperature"),
