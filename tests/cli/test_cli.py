@@ -181,6 +181,12 @@ def test_show_and_markdown_and_side_by_side_without_a_new_run(tmp_path):
     shown = undo("show", one)
     assert shown.returncode == 0 and "undo-0.6-maxent" in shown.stdout and "▁" in shown.stdout and "█" in shown.stdout
     assert "After 150 steps of “relearn”, forget is at" in shown.stdout and "note: " in shown.stdout
+    many = "undo-1-beta1-reinit-of-layers-retain-stream-top1-steps2000-cosine-lr0.006-maxent"
+    path = tmp_path / "one" / "report" / "results.json"
+    (tmp_path / "results.json").write_text(path.read_text().replace("undo-0.6-maxent", many))
+    lines = undo("show", str(tmp_path)).stdout.splitlines()
+    assert any("robustness" in line and "relearning" in line for line in lines), "long names push no column out"
+    assert any(line.startswith("│ undo-1-beta1") and line.endswith("│") and "▁" in line for line in lines)
     told = undo("report", one, "--format", "md")
     assert told.stdout.startswith("## one\n") and "| fresh-maxent | 2 |" in told.stdout
     both = undo("report", one, other, "--out", str(tmp_path / "both.html"))

@@ -1,5 +1,6 @@
 """What a study found, for the terminal."""
 
+import textwrap
 from statistics import fmean
 from typing import Any
 
@@ -14,6 +15,7 @@ from undo.study.certificate import Certificate
 from undo.study.results import mean_by_model
 
 BARS = "▁▂▃▄▅▆▇█"
+NAME = 40  # columns of a model's name; students with many settings of their own take more lines, not more columns
 
 
 def print_summary(results: dict[str, Any]) -> None:
@@ -55,12 +57,12 @@ def _table(results: dict[str, Any], attack: str, rows: list[dict[str, Any]], bud
     before, retain = mean_by_model(results, "forget"), mean_by_model(results, "retain")
     gaps, sparks = _gaps(results), _sparks(results, attack, [row["model"] for row in rows])
     table = Table(title=title, title_justify="left")
-    table.add_column("model", min_width=max(len(row["model"]) for row in rows))
+    table.add_column("model", min_width=min(NAME, max(len(row["model"]) for row in rows)), no_wrap=True)
     for column in ("forget after", "before", "retain before", "gap", "specific", "robustness", "compute", "relearning"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(
-            row["model"],
+            "\n".join(textwrap.wrap(row["model"], NAME)),
             score(row["recovery"], forget["unit"]),
             score(before[row["model"]], forget["unit"]),
             score(retain[row["model"]], results["metrics"]["retain"]["unit"]),
