@@ -73,7 +73,9 @@ def _cached(name: str, revision: str | None) -> Path:
 
     try:
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (HFValidationError, LocalEntryNotFoundError):
+    except HFValidationError:
+        raise UserError(f"'{name}' is no folder; name one with a model as transformers saves it") from None
+    except LocalEntryNotFoundError:
         version = f" --revision {revision}" if revision else ""
         fetch = f"hf download {name}{version}"
         raise UserError(f"'{name}' is no folder and no model in the hub's cache; {fetch}") from None

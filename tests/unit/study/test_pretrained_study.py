@@ -65,6 +65,23 @@ def own(corpus, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize(
+    ("name", "students"),
+    [
+        ("carroll", {"undo-0.8-maxent", "fresh-maxent", "undo-0.8-retain-stream-top64-maxent"}),
+        ("knowledge_smollm2", {"undo-0.25-beta0-maxent"}),
+    ],
+)
+def test_the_shipped_studies_of_given_models_start_at_them(name, students, trained_folder, tmp_path):
+    (tmp_path / "texts.txt").write_text("Alice was beginning to get very tired.\n")
+    texts = [f"data.dataset.{of}.path={tmp_path / 'texts.txt'}" for of in ("retain", "forget")]
+    shipped = load_recipe(name, [f"pretrained.path={trained_folder}", *(texts if name == "carroll" else ())])
+    plan = make_plan(shipped)
+    assert {model.id for model in plan.models if model.role == "student"} >= students
+    assert not [stage for stage in plan.stages.values() if stage.kind == "pretrain"]
+    assert len({model.stage for model in plan.models if model.id == "base"}) == 1, "one given base for every seed"
+
+
 def keys(recipe) -> tuple[str, set[str]]:
     plan = make_plan(recipe)
     return plan.study, set(plan.stages)
