@@ -140,7 +140,14 @@ def _recipe(seeds: tuple[int, ...], methods: tuple[str, ...]) -> dict[str, Any]:
         "data": {"dataset": {"name": "synthetic"}},
         "pretrain": {"base_steps": 2400, "oracle_steps": 1800},
         "suppress": {name: {"method": {"name": name}, "steps": 30} for name in methods},
-        "distil": {"stop": {"max_gap": 0.05}},
+        "distil": {
+            "optim": {"learning_rate": 3e-3},
+            "stop": {"max_gap": 0.05, "max_steps": 2400},
+            "students": [
+                {"init": "noised", "noise_alpha": [0.3, 0.6], "teachers": list(methods)},
+                *({"init": init, "teachers": list(methods)} for init in ("fresh", "base_init")),
+            ],
+        },
     }
 
 
@@ -159,7 +166,16 @@ def with_oracle_students(results: dict[str, Any]) -> dict[str, Any]:
     models = [*results["models"], *more]
     curves = [*results["curves"], *(_curve(model, "forget", rate) for model in more for rate in RATES)]
     scores = score_rows(models, curves, results["metrics"]["forget"])
-    return {**results, "models": models, "curves": curves, "scores": scores}
+    changed = {**results, "models": models, "curves": curves, "scores": scores}
+    at_base = {"init": "noised", "noise_alpha": [0.0], "noise_from": "base", "teachers": ["oracle"]}
+    return with_students(changed, at_base, {"init": "fresh", "teachers": ["oracle"]})
+
+
+def with_students(results: dict[str, Any], *more: dict[str, Any]) -> dict[str, Any]:
+    """The same with further kinds of students in its recipe."""
+    recipe = results["recipe"]
+    distil = recipe["distil"] | {"students": [*recipe["distil"]["students"], *more]}
+    return {**results, "recipe": {**recipe, "distil": distil}}
 
 
 def as_losses(results: dict[str, Any]) -> dict[str, Any]:

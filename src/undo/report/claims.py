@@ -4,7 +4,6 @@ An effect is a number whose sign, or whose place above a line, says whether the 
 models of one seed.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -12,9 +11,9 @@ from typing import Any
 
 from undo.report import rows as r
 from undo.report.rows import Results
+from undo.spec.recipe import Student
 from undo.study.scores import within_noise, worst_case
 
-TOP = re.compile(r"-top\d+")  # in the name of a student that heard of no other tokens
 LOST = 0.05  # of accuracy, or of a loss relative to the other, as the rule for students
 Effects = Iterator[tuple[str, list[float]]]
 """(what was compared, the effect in every seed), as often as a study compares it."""
@@ -71,8 +70,9 @@ def _taught(results: Results, teacher: str) -> list[r.Row]:
 
 
 def _oracle_matching(results: Results) -> Effects:
-    for id in (row["id"] for row in _taught(results, "oracle") if "from-base" in row["id"]):
-        for other in _oracles_students(results):
+    for id in (row["id"] for row in _taught(results, "oracle")):
+        at_the_base = r.settings_of(results)[id].noise_from == "base"
+        for other in _oracles_students(results) if at_the_base else ():
             yield f"{other} against {id}", _less_relearnt(results, other, id)
 
 
@@ -207,12 +207,17 @@ def _plastic(results: Results) -> Effects:
 
 def _nothing_passed(results: Results) -> Effects:
     """Like with like: students that were taught as the oracle's was, but for a cut tail, else the usual one."""
+    made = {id: _but_for_the_tail(student) for id, student in r.settings_of(results).items()}
     for student in _oracles_students(results):
         for teacher in _teachers(results):
-            alike = student.removesuffix("-oracle") + f"-{teacher}"
-            taught = [row["id"] for row in _taught(results, teacher) if TOP.sub("", row["id"]) == alike]
-            for id in taught or _fresh(results, teacher):
+            alike = [row["id"] for row in _taught(results, teacher) if made[row["id"]] == made[student]]
+            for id in alike or _fresh(results, teacher):
                 yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
+
+
+def _but_for_the_tail(student: Student) -> Student:
+    """How it was taught, whoever taught it."""
+    return student.model_copy(update={"teachers": (), "top_k": None})
 
 
 def _for_half(results: Results) -> Effects:

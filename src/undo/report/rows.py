@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from undo.spec.recipe import Distil, Student
+from undo.study.plan import students
 from undo.study.scores import mean_interval, worst_case
 
 Results = dict[str, Any]
@@ -72,6 +74,12 @@ def students_of(results: Results, teacher: str) -> list[Row]:
     """One row per student: noised by rising alpha, then the others."""
     students = [row for row in of_role(results, "student") if row.get("teacher") == teacher]
     return sorted(students, key=lambda row: (row["noise_alpha"] is None, row["noise_alpha"] or 0.0))
+
+
+def settings_of(results: Results) -> dict[str, Student]:
+    """How each student was made, by model id."""
+    distil = results["recipe"].get("distil")
+    return {made.name: made.student for made in students(Distil.model_validate(distil))} if distil else {}
 
 
 def mean_of(rows: list[Row], field: str) -> Estimate:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from undo.attacks import Training
 from undo.evals import _harness
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
-from undo.spec.recipe import Benchmarks, Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
+from undo.spec.recipe import Benchmarks, Distil, Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
 from undo.spec.registry import load
 from undo.study.artifacts import content_hash
 
@@ -221,11 +223,8 @@ class _Replication:
         teachers |= {name: self._teacher(name, base) for name in self.recipe.suppress}
         for model in teachers.values():
             self._test(model, base)
-        for student in self.recipe.students():
-            for name in student.teachers:
-                for alpha in student.noise_alpha or (None,):
-                    with_teachers = [teachers[other] for other in student.with_teachers]
-                    self._test(self._student(student, teachers[name], with_teachers, alpha, base), base)
+        for made in students(self.recipe.distil) if self.recipe.distil else ():
+            self._test(self._student(made, teachers, base), base)
 
     def _sources(self) -> dict[str, ModelNode]:
         """Base and oracle, or the base that the study is given: the same one for every seed."""
@@ -265,16 +264,11 @@ class _Replication:
         stage = self._add("suppress", name, settings, {"model": base.stage}, suppress.steps, flops)
         return ModelNode(name, "teacher", self.seed, stage, method=suppress.method.name)  # type: ignore[attr-defined]
 
-    def _student(
-        self,
-        student: Student,
-        teacher: ModelNode,
-        with_teachers: list[ModelNode],
-        alpha: float | None,
-        base: ModelNode,
-    ) -> ModelNode:
+    def _student(self, made: MadeStudent, teachers: dict[str, ModelNode], base: ModelNode) -> ModelNode:
         distil = self.recipe.distil
         assert distil is not None
+        name, student, alpha = made.name, made.student, made.alpha
+        teacher, with_teachers = teachers[made.teacher], [teachers[other] for other in student.with_teachers]
         settings = {
             "model": self.shape,
             "evaluation": self.evaluation,
@@ -286,7 +280,6 @@ class _Replication:
             **distil.model_dump(mode="json", exclude={"students", "stream"}),
             **_own_ways(student),
         }
-        name = student_name(student, teacher.id, alpha, distil.optim)
         steps = distil.stop.max_steps if student.steps is None else student.steps
         inputs, passes = self._learnt_from(student, teacher, base, domains, distil.teacher_cache)
         inputs |= {f"with-{other.id}": other.stage for other in with_teachers}
@@ -407,7 +400,23 @@ def _own_ways(student: Student) -> dict[str, Any]:
     return {name: value for name, value in own.items() if value is not None}
 
 
-def student_name(student: Student, teacher: str, alpha: float | None, optim: Optim) -> str:
+class MadeStudent(NamedTuple):
+    """One student: of a kind, of one of its teachers, at one of its strengths of noise."""
+
+    name: str
+    student: Student
+    teacher: str
+    alpha: float | None
+
+
+def students(distil: Distil) -> Iterator[MadeStudent]:
+    """Every student of a study, in the order of its recipe."""
+    for student in distil.students:
+        for teacher, alpha in product(student.teachers, student.noise_alpha or (None,)):
+            yield MadeStudent(_student_name(student, teacher, alpha, distil.optim), student, teacher, alpha)
+
+
+def _student_name(student: Student, teacher: str, alpha: float | None, optim: Optim) -> str:
     """`fresh-maxent`, `undo-0.5-maxent`; what is not usual is named too. `optim` is the study's."""
     usual = {name: field.default for name, field in Student.model_fields.items()}
     parts = [student.init if alpha is None else f"undo-{alpha:g}"]

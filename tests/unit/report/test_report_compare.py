@@ -36,6 +36,7 @@ def test_only_the_settings_that_differ_are_named(studies):
         "suppress.maxent.steps": ["30", "90"],
         "suppress.rmu.method.name": ["rmu", "–"],
         "suppress.rmu.steps": ["30", "–"],
+        **{f"distil.students.{kind}.teachers": ["['maxent', 'rmu']", "['maxent']"] for kind in range(3)},
     }
     assert compare([studies[0], studies[0]]).differences.lines == []
     studies[1]["recipe"]["seeds"] = [1, 2, 3]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.report_synthetic import as_losses, make_results, with_oracle_students
+from tests.report_synthetic import as_losses, make_results, with_oracle_students, with_students
 from undo.cli.main import app
 from undo.report.evidence import as_json, as_markdown, gather
 from undo.report.page import render
@@ -40,34 +40,44 @@ def test_an_effect_is_the_mean_difference_within_seeds(results):
     assert row.ci_low < row.effect < row.ci_high and row.verdict == "holds"
 
 
-def test_students_that_were_taught_alike_are_compared(results):
-    """The oracle's student on another stream has its own counterpart; one that was not taught is none."""
-    alike = json.loads(json.dumps(results).replace("fresh-oracle", "base_init-oracle"))
-    for row in alike["models"]:
-        row["student_init"] = "fresh" if row["id"] == "base_init-oracle" else row.get("student_init")
+def renamed(results, old: str, new: str, *settings):
+    """A student under another name, and how it was made."""
+    return with_students(json.loads(json.dumps(results).replace(old, new)), *settings)
+
+
+def short(of: tuple[str, ...], **settings):
+    return {"init": "fresh", "teachers": list(of), "steps": 900, **settings}
+
+
+@pytest.fixture
+def alike(results):
+    """The oracle's fresh student took 900 steps, and so did one of MaxEnt's and one of RMU's."""
+    results = renamed(results, "fresh-oracle", "fresh-steps900-oracle", short(("oracle", "maxent", "rmu")))
+    return renamed(results, "base_init-", "fresh-steps900-")
+
+
+def test_students_that_were_taught_alike_are_compared(alike):
+    """The oracle's student of another length has its own counterparts; one that was not taught is none."""
     told = {what for claim, what in by_claim(alike) if claim == "P2"}
-    assert told == {f"base_init-{of} between {of} and base_init-oracle" for of in ("maxent", "rmu")}
+    assert told == {f"fresh-steps900-{of} between {of} and fresh-steps900-oracle" for of in ("maxent", "rmu")}
     for row in alike["models"]:
-        if row["id"] == "base_init-maxent":
+        if row["id"] == "fresh-steps900-maxent":
             row["distil"] = row["distil"] | {"gap": 0.4}
-    assert "fresh-maxent between maxent and base_init-oracle" in {
-        what for claim, what in by_claim(alike) if claim == "P2"
-    }
+    told = {what for claim, what in by_claim(alike) if claim == "P2"}
+    assert "fresh-maxent between maxent and fresh-steps900-oracle" in told
 
 
-def test_a_student_that_heard_the_likeliest_tokens_alone_is_taught_alike(results):
+def test_a_student_that_heard_the_likeliest_tokens_alone_is_taught_alike(alike):
     """Its teacher's tail is what it was spared; set beside the oracle's student it says what the tail passed on."""
-    alike = json.loads(json.dumps(results).replace("fresh-oracle", "base_init-oracle"))
-    alike = json.loads(json.dumps(alike).replace("undo-0.3-maxent", "base_init-top1-maxent"))
-    for row in alike["models"]:
-        row["student_init"] = "fresh" if row["id"] == "base_init-oracle" else row.get("student_init")
-    told = {what for claim, what in by_claim(alike) if claim == "P2" and "-maxent" in what}
-    assert told == {f"{id}-maxent between maxent and base_init-oracle" for id in ("base_init", "base_init-top1")}
+    short_tail = renamed(alike, "undo-0.3-maxent", "fresh-top1-steps900-maxent", short(("maxent",), top_k=1))
+    told = {what for claim, what in by_claim(short_tail) if claim == "P2" and "-maxent" in what}
+    names = ("fresh-steps900-maxent", "fresh-top1-steps900-maxent")
+    assert told == {f"{id} between maxent and fresh-steps900-oracle" for id in names}
 
 
 def test_a_teachers_only_fresh_student_counts_whatever_its_name(results):
-    renamed = json.loads(json.dumps(results).replace("fresh-maxent", "fresh-steps900-maxent"))
-    rows, usual = by_claim(renamed), by_claim(results)
+    other = renamed(results, "fresh-maxent", "fresh-steps900-maxent", short(("maxent",)))
+    rows, usual = by_claim(other), by_claim(results)
     row = rows["C2", "fresh-steps900-maxent against maxent"]
     assert row.effect == usual["C2", "fresh-maxent against maxent"].effect
     assert ("P2", "fresh-steps900-maxent between maxent and fresh-oracle") in rows
