@@ -1,6 +1,7 @@
 """Recipes: every wrong input is one line that says what, where and what next."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -12,6 +13,7 @@ import undo
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe, recipe_schema, schema_text, shipped_recipes
 from undo.spec.recipe import Recipe
+from undo.spec.registry import names
 
 RECIPES = Path(undo.__file__).parent / "recipes"
 SCHEMA = RECIPES / "recipe.schema.json"
@@ -399,3 +401,17 @@ def test_the_vocabulary_is_the_models_own_where_none_is_named(tmp_path):
 def test_what_a_pretrained_model_cannot_have_is_refused(overrides, key, says):
     message = refusal("smoke", overrides)
     assert key in message and says in message and "\n" not in message
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.endswith("_search")])
+def test_a_search_tries_as_many_settings_of_every_method(name):
+    """Three of gradient routing, each of which costs a pretraining; per label budget where that is the question."""
+    tried = Counter(setting.rsplit("-", 1)[0] for setting in load_recipe(name).suppress)
+    assert tried.pop("gradient_routing", 3) == 3
+    assert set(tried.values()) == {6}
+
+
+@pytest.mark.parametrize("name", ["arithmetic_search", "language_search"])
+def test_no_method_goes_without_a_search(name):
+    searched = {teacher.method.name for teacher in load_recipe(name).suppress.values()}
+    assert searched | {"gradient_routing"} == set(names("methods"))
