@@ -11,7 +11,6 @@ from typing import Any
 
 from undo.report import rows as r
 from undo.report.rows import Results
-from undo.spec.recipe import Student
 from undo.study.scores import within_noise, worst_case
 
 LOST = 0.05  # of accuracy, or of a loss relative to the other, as the rule for students
@@ -71,7 +70,7 @@ def _taught(results: Results, teacher: str) -> list[r.Row]:
 
 def _oracle_matching(results: Results) -> Effects:
     for id in (row["id"] for row in _taught(results, "oracle")):
-        at_the_base = r.settings_of(results)[id].noise_from == "base"
+        at_the_base = _setting(results, id, "noise_from") == "base"
         for other in _oracles_students(results) if at_the_base else ():
             yield f"{other} against {id}", _less_relearnt(results, other, id)
 
@@ -207,17 +206,49 @@ def _plastic(results: Results) -> Effects:
 
 def _nothing_passed(results: Results) -> Effects:
     """Like with like: students that were taught as the oracle's was, but for a cut tail, else the usual one."""
-    made = {id: _but_for_the_tail(student) for id, student in r.settings_of(results).items()}
     for student in _oracles_students(results):
         for teacher in _teachers(results):
-            alike = [row["id"] for row in _taught(results, teacher) if made[row["id"]] == made[student]]
-            for id in alike or _fresh(results, teacher):
+            for id in _taught_like(results, student, teacher, "top_k") or _fresh(results, teacher):
                 yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
 
 
-def _but_for_the_tail(student: Student) -> Student:
-    """How it was taught, whoever taught it."""
-    return student.model_copy(update={"teachers": (), "top_k": None})
+def _taught_like(results: Results, student: str, teacher: str, *but: str) -> list[str]:
+    """Students of a teacher that were made as some student was, but for some settings."""
+    made = r.settings_of(results)
+    rest = {id: settings.model_copy(update=dict.fromkeys(("teachers", *but))) for id, settings in made.items()}
+    return [row["id"] for row in _taught(results, teacher) if student in rest and rest.get(row["id"]) == rest[student]]
+
+
+def _setting(results: Results, student: str, name: str) -> Any:
+    """A setting of a student; None where the recipe knows no such student."""
+    return getattr(r.settings_of(results).get(student), name, None)
+
+
+def _of_init(results: Results, init: str) -> Iterator[tuple[str, str]]:
+    """(teacher, student) for students that started in some way and were taught."""
+    for teacher in _teachers(results):
+        yield from ((teacher, row["id"]) for row in _taught(results, teacher) if row["student_init"] == init)
+
+
+def _shared_start(results: Results) -> Effects:
+    for teacher, id in _of_init(results, "base_init"):
+        for other in _taught_like(results, id, teacher, "init"):
+            if other != id:
+                yield f"{other} against {id}", _less_relearnt(results, other, id)
+
+
+def _filtered(results: Results) -> Effects:
+    """Plain training on what a teacher finds likely, beside a student that it taught; alike where there is one."""
+    for teacher, id in _of_init(results, "fresh"):
+        if _setting(results, id, "filter_share") is not None:
+            alike = [other for other in _taught_like(results, id, teacher, "filter_share") if other != id]
+            for other in alike or _fresh(results, teacher):
+                yield f"{id} against {other}", _less_relearnt(results, id, other)
+
+
+def _distilled_alone(results: Results) -> Effects:
+    for id in _fresh(results, "base"):
+        yield f"{id} against base", _less_relearnt(results, id, "base")
 
 
 def _for_half(results: Results) -> Effects:
@@ -305,4 +336,14 @@ CLAIMS = [
         _signal_predicts,
     ),
     Claim("P5", "Localising the skill while training leaves less to relearn than UNDO", LESS, _localisation),
+    Claim(
+        "P6",
+        "A shared start passes something on: from the base's own initial weights more comes back",
+        LESS,
+        _shared_start,
+    ),
+    Claim("P7", "Training on what the suppressed model finds likely leaves less than distilling it", LESS, _filtered),
+    Claim(
+        "P8", "Distillation takes something away by itself, from a base that nothing suppressed", LESS, _distilled_alone
+    ),
 ]

@@ -125,6 +125,44 @@ def test_the_gap_to_the_oracle_is_split_by_a_student_that_was_told_nothing(resul
     assert passed.effect == pytest.approx(sum(shares) / 3, abs=1e-4) and passed.verdict == "fails here"  # 0.89 < 0.9
 
 
+def test_a_shared_start_is_compared_with_a_fresh_one_taught_alike(results):
+    rows = by_claim(results)
+    apart = [best(results, "base_init-rmu", seed) - best(results, "fresh-rmu", seed) for seed in SEEDS]
+    assert rows["P6", "fresh-rmu against base_init-rmu"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+    longer = renamed(results, "fresh-rmu", "fresh-steps900-rmu", short(("rmu",)))
+    assert {what for claim, what in by_claim(longer) if claim == "P6"} == {"fresh-maxent against base_init-maxent"}
+
+
+def filtering(results, name: str, **settings):
+    """MaxEnt's student of 0.6 as one that read what MaxEnt found likely."""
+    made = {"init": "fresh", "filter_share": 0.5, "teachers": ["maxent"], **settings}
+    results = renamed(results, "undo-0.6-maxent", name, made)
+    for row in results["models"]:
+        row["student_init"] = "fresh" if row["id"] == name else row.get("student_init")
+    return results
+
+
+def test_filtering_is_compared_with_distillation(results):
+    row = by_claim(filtering(results, "fresh-filter0.5-maxent"))["P7", "fresh-filter0.5-maxent against fresh-maxent"]
+    apart = [best(results, "fresh-maxent", seed) - best(results, "undo-0.6-maxent", seed) for seed in SEEDS]
+    assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+    assert "P7" not in {claim for claim, _ in by_claim(results)}
+
+
+def test_filtering_is_compared_at_equal_length_where_that_was_run(alike):
+    of_length = filtering(alike, "fresh-filter0.5-steps900-maxent", steps=900)
+    told = {what for claim, what in by_claim(of_length) if claim == "P7"}
+    assert told == {"fresh-filter0.5-steps900-maxent against fresh-steps900-maxent"}
+
+
+def test_a_student_of_the_base_says_what_distillation_takes_away(results):
+    base = renamed(results, "fresh-oracle", "fresh-base", {"init": "fresh", "teachers": ["base"]})
+    for row in base["models"]:
+        row["teacher"] = "base" if row["id"] == "fresh-base" else row.get("teacher")
+    apart = [best(results, "base", seed) - best(results, "fresh-oracle", seed) for seed in SEEDS]
+    assert by_claim(base)["P8", "fresh-base against base"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+
+
 def test_what_costs_more_than_half_is_no_saving(results):
     cheap = [experiment for claim, experiment in by_claim(results) if claim == "P3"]
     of = ("undo-0.3-maxent at 0.50", "undo-0.3-rmu at 0.50")
