@@ -62,7 +62,7 @@ def _judge(claim: Claim, what: str, values: list[float], name: str, results: Res
     recipe = results["recipe"]
     return Evidence(
         claim=claim.id,
-        setting=recipe["data"]["dataset"]["name"],
+        setting=recipe["name"] if recipe.get("pretrained") else recipe["data"]["dataset"]["name"],
         experiment=what,
         n_seeds=found.n,
         effect=round(found.mean, 4),
