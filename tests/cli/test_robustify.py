@@ -164,6 +164,14 @@ def test_answers_to_prompts_are_shared_out_by_their_number_and_the_card_says_who
     assert "no training" not in card and "Suite 'quick' with changed settings:" in card
 
 
+def test_a_suite_is_changed_by_settings_of_attacks_and_texts_alone(place):
+    """A certificate made with another student is of the suite as it is."""
+    given = ["distil.stream=retain", "attacks.lora.attack.batch_rows=4", "data.dataset.test_items=20"]
+    recipe = api.robustify_recipe(place.before, place.forget, place.retain, overrides=given)
+    assert recipe.audit.suite == "quick attacks.lora.attack.batch_rows=4 data.dataset.test_items=20"
+    assert api.robustify_recipe(place.before, place.forget, place.retain, overrides=given[:1]).audit.suite == "quick"
+
+
 def test_more_budget_buys_more_noise_and_more_steps(place):
     def chosen(budget):
         recipe = api.robustify_recipe(place.before, place.forget, place.retain, budget)

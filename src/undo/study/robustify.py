@@ -26,6 +26,8 @@ ALPHA_BY_BUDGET = {
 }
 """Noise that a budget pays for, and points to interpolate between. Small: what students of the arithmetic and language
 studies on record needed, as a share of a fresh one's steps. Larger: 0.25 for 0.3 as published for Gemma-2-2B."""
+ASKED = ("attacks", "data")
+"""Parts of the recipe whose overrides change what a suite asks; the others change what is made."""
 SHARES = {"attack": 0.2, "test": 0.15, "valid": 0.05}
 """Whose document is whose; training gets the rest."""
 SHARES_OF_ANSWERS = {"attack": 0.3, "test": 0.3, "valid": 0.1}
@@ -58,7 +60,7 @@ def recipe_of_robustify(
     content |= {
         "name": "robustify",
         "summary": f"A given model made to forget for good, attacked with the suite '{suite}'",
-        "audit": {"suite": " ".join([suite, *overrides])},
+        "audit": {"suite": " ".join([suite, *(given for given in overrides if given.startswith(ASKED))])},
         **({"benchmarks": benchmarks} if benchmarks else {}),
         "suppress": _suppress(size, method, model),
         "distil": _distil(size, method, None if alpha == 1 else alpha, budget),

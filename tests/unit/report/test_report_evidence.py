@@ -107,7 +107,9 @@ def test_only_a_pretrained_model_tells_whether_it_carries_to_one(results):
     apart = [best(results, "maxent", seed) - best(results, "undo-0.6-maxent", seed) for seed in SEEDS]
     assert rows["undo-0.6-maxent against maxent"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
     renamed_recipe = {**pretrained["recipe"], "name": "mine"}
-    assert {row.setting for row in gather({"x": {**pretrained, "recipe": renamed_recipe}})} == {"mine"}, "texts of any kind"
+    assert {row.setting for row in gather({"x": {**pretrained, "recipe": renamed_recipe}})} == {"mine"}, (
+        "texts of any kind"
+    )
 
 
 def test_matching_an_oracle_is_judged_by_the_start(results):
