@@ -54,6 +54,8 @@ class Dataset(Plugin, ABC):
 
     evaluation: ClassVar[str]
     licence: ClassVar[str]
+    apart: ClassVar[tuple[str, ...]] = ()
+    """Settings, each a word or a number, that make another task of it; evidence tells studies of other values apart."""
 
     @abstractmethod
     def documents(self, domain: Domain, role: str) -> Iterator[Document]:

@@ -4,7 +4,7 @@ An effect is a number whose sign, or whose place above a line, says whether the 
 models of one seed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -100,11 +100,19 @@ def _noised_by_alpha(results: Results, teacher: str) -> list[str]:
 
 
 def _rises_with_alpha(results: Results) -> Effects:
+    """Per teacher and kind of noise, the students with most and with least of it."""
     for teacher in _teachers(results):
-        noised = _noised_by_alpha(results, teacher)
-        if len(noised) > 1:
-            low, high = noised[0], noised[-1]
+        for low, *_, high in (family for family in _noise_families(results, teacher) if len(family) > 1):
             yield f"{high} against {low}", _less_relearnt(results, high, low)
+
+
+def _noise_families(results: Results, teacher: str) -> Iterable[list[str]]:
+    """Noised students that were made alike but for alpha, by rising alpha."""
+    made, families = r.settings_of(results), {}
+    for id in (row["id"] for row in _taught(results, teacher) if row["student_init"] == "noised" and row["id"] in made):
+        alike = made[id].model_copy(update=dict.fromkeys(("teachers", "noise_alpha")))
+        families.setdefault(repr(alike), []).append(id)
+    return families.values()
 
 
 def _reaches_oracle(results: Results) -> Effects:

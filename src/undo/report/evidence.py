@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from undo.data.dataset import Dataset
 from undo.report import rows as r
 from undo.report.claims import CLAIMS, Claim
 from undo.report.rows import Results
 from undo.report.words import caveats
+from undo.spec.registry import load, names
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
 
@@ -62,7 +64,7 @@ def _judge(claim: Claim, what: str, values: list[float], name: str, results: Res
     recipe = results["recipe"]
     return Evidence(
         claim=claim.id,
-        setting=recipe["name"] if recipe.get("pretrained") else recipe["data"]["dataset"]["name"],
+        setting=recipe["name"] if recipe.get("pretrained") else _setting(recipe["data"]["dataset"]),
         experiment=what,
         n_seeds=found.n,
         effect=round(found.mean, 4),
@@ -72,6 +74,15 @@ def _judge(claim: Claim, what: str, values: list[float], name: str, results: Res
         record=f"records/{name}",
         command=f"undo run {recipe['name']}",
     )
+
+
+def _setting(dataset: r.Row) -> str:
+    """`arithmetic`, or `arithmetic (kept_operation mul)` where the task is not the usual one."""
+    name = dataset["name"]
+    plugin: Any = load("datasets", name) if name in names("datasets") else Dataset  # somebody else's may be missing
+    usual = {field: plugin.model_fields[field].default for field in plugin.apart}
+    unusual = [f"{field} {dataset[field]}" for field in usual if dataset.get(field, usual[field]) != usual[field]]
+    return f"{name} ({', '.join(unusual)})" if unusual else name
 
 
 def _verdict(found: r.Estimate, shown_from: float) -> str:

@@ -112,6 +112,38 @@ def test_only_a_pretrained_model_tells_whether_it_carries_to_one(results):
     )
 
 
+def test_more_noise_is_compared_with_less_of_the_same_kind(results):
+    """Of students that differ in their noise's scale or stream too, nothing says what the strength did."""
+    usual = {what for claim, what in by_claim(results) if claim == "C3"}
+    assert usual == {f"undo-0.6-{of} against undo-0.3-{of}" for of in ("maxent", "rmu")}
+    made = {"init": "noised", "noise_alpha": [0.6], "noise_beta": 1, "teachers": ["maxent"]}
+    other = renamed(results, "undo-0.6-maxent", "undo-0.6-beta1-maxent", made)
+    assert {what for claim, what in by_claim(other) if claim == "C3"} == {"undo-0.6-rmu against undo-0.3-rmu"}
+    made["noise_alpha"] = [0.3, 0.6]
+    both = renamed(
+        renamed(results, "undo-0.6-maxent", "undo-0.6-beta1-maxent", made), "undo-0.3-max", "undo-0.3-beta1-max"
+    )
+    apart = [best(results, "undo-0.3-maxent", seed) - best(results, "undo-0.6-maxent", seed) for seed in SEEDS]
+    row = by_claim(both)["C3", "undo-0.6-beta1-maxent against undo-0.3-beta1-maxent"]
+    assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "setting"),
+    [
+        ({"name": "arithmetic", "kept_operation": "mul"}, "arithmetic (kept_operation mul)"),
+        ({"name": "arithmetic", "test_items": 7}, "arithmetic"),
+        ({"name": "concept", "overlap": 0.5}, "concept (overlap 0.5)"),
+        ({"name": "concept", "overlap": 0.0}, "concept"),
+        ({"name": "language", "pair": "english-korean"}, "language (pair english-korean)"),
+        ({"name": "of-a-package-that-is-not-here", "overlap": 0.5}, "of-a-package-that-is-not-here"),
+    ],
+)
+def test_another_task_of_a_dataset_is_told_apart(results, dataset, setting):
+    results["recipe"]["data"]["dataset"] = dataset
+    assert {row.setting for row in gather({"x": results})} == {setting}
+
+
 def test_matching_an_oracle_is_judged_by_the_start(results):
     row = by_claim(results)["C1", "fresh-oracle against undo-0-from-base-oracle"]
     assert row.verdict == "holds" and row.effect > 0.3

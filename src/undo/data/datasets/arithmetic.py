@@ -53,6 +53,7 @@ class Arithmetic(Dataset):
 
     evaluation: ClassVar[str] = "exact_match"
     licence: ClassVar[str] = "generated, no licence needed"
+    apart: ClassVar[tuple[str, ...]] = ("kept_operation",)
 
     max_operand: int = Field(50, ge=2, le=999)
     """Operands of + and - run from 1 to this (paper: 50)."""

@@ -35,6 +35,7 @@ class Concept(Dataset):
 
     evaluation: ClassVar[str] = "cross_entropy"
     licence: ClassVar[str] = "World English Bible: public domain"
+    apart: ClassVar[tuple[str, ...]] = ("overlap",)
 
     words: tuple[str, ...] = Field(default=tuple(WATER.split()), min_length=1)
     """The concept to forget; its verses (1,229 by default) are those with one of these words, in any case."""

@@ -31,6 +31,7 @@ class Language(Dataset):
         "World English Bible: public domain; Japanese Bible: classical, its package names no licence; "
         "LibreOffice help: MPL-2.0"
     )
+    apart: ClassVar[tuple[str, ...]] = ("pair",)
 
     pair: Literal["english-japanese", "english-korean"] = "english-japanese"
     """The language to keep and the one to forget (paper: Korean): Bible verses (`[data]`), or LibreOffice's help."""
