@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import jsonschema
+import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -43,15 +44,13 @@ def test_a_student_pays_for_its_teacher_and_for_what_the_teacher_says(smoke):
     rows = {row["id"]: row for row in smoke.results["models"]}
     own, teacher, outputs = ledgers["fresh-maxent"], ledgers["maxent"], ledgers["outputs of maxent"]
     # The teacher spoke about the whole stream, for all of its students; one student alone would ask for what it reads.
-    (corpus,) = (smoke.out / "artifacts").glob("data-*/evals.json")
-    stream = json.loads(corpus.read_text())["tokens"]
-    tokens, forget_tokens = own["tokens"], own["forget_tokens"]
-    read = min(forget_tokens, stream["forget/train"]) + min(tokens - forget_tokens, stream["retain/train"])
-    share = read / (stream["forget/train"] + stream["retain/train"])
+    recipe, steps = load_recipe("smoke"), rows["fresh-maxent"]["distil"]["steps"]
+    (corpus,) = (smoke.out / "artifacts").glob("data-*")
+    stream = [len(np.load(corpus / f"rows-{domain}-train.npy")) for domain in ("retain", "forget")]
+    share = sum(min(steps * recipe.distil.batch_rows // 2, count) for count in stream) / sum(stream)
     assert 0 < share < 1
     assert rows["fresh-maxent"]["flops"] == pytest.approx(own["flops"] + teacher["flops"] + share * outputs["flops"])
     # A student's step is one of the base and the teacher's head, which turns its hidden states into logits.
-    recipe = load_recipe("smoke")
     config = AutoConfig.from_pretrained(next((smoke.out / "artifacts").glob("distil-*/model")))
     positions = recipe.pretrain.base_steps * recipe.pretrain.batch_rows * recipe.data.row_tokens
     head = 2 * positions * config.hidden_size * config.vocab_size

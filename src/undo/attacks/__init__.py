@@ -58,6 +58,10 @@ class Attack(Plugin, ABC):
         """What tells a variant from its siblings, as a JSON object."""
         return {name: getattr(self, knob)[0] for knob, name in self.axes.items()}
 
+    def extra_tokens(self) -> int:
+        """How many tokens it puts before every row; plans refuse rows that they leave no room for."""
+        return 0
+
     def wrap(self, model: PreTrainedModel, means: Means) -> PreTrainedModel:
         """The model that is attacked: this one, or a changed copy. The weights of the given one stay as they are."""
         return model

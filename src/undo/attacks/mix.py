@@ -20,6 +20,8 @@ class Mix(Training):
     }
     starts_at_model: ClassVar[bool] = True
 
+    batch_rows: int = Field(8, ge=2)
+    """Rows per step, of both kinds; a share that rounds to none of one kind gets a row."""
     forget_shares: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5,), min_length=1)
     """Shares of a step's rows that are the skill's."""
     others: tuple[Literal["retain", "neutral"], ...] = Field(("retain",), min_length=1)
@@ -27,6 +29,6 @@ class Mix(Training):
 
     def batches(self, means: Means):
         """Draws of the skill and of the other texts, by step."""
-        forget = round(self.forget_shares[0] * self.batch_rows)
-        rows = forget, self.batch_rows - forget
+        share = self.forget_shares[0]
+        rows = data.share_rows(self.batch_rows, share) if share else (0, self.batch_rows)
         return data.mixed_adversary_batches(means.corpus, rows, means.skill, self.others[0], means.seed)

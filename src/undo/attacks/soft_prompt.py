@@ -8,7 +8,6 @@ from pydantic import Field
 
 from undo import models
 from undo.attacks import Means, Training
-from undo.spec.errors import UserError
 
 
 class SoftPrompt(Training):
@@ -19,14 +18,12 @@ class SoftPrompt(Training):
     tokens: int = Field(8, ge=1)
     """Vectors before the text."""
 
+    def extra_tokens(self) -> int:
+        """The vectors."""
+        return self.tokens
+
     def wrap(self, model, means: Means):
         """The same weights behind the vectors."""
-        rows, context = means.corpus.tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None)
-        if context is not None and rows + self.tokens > context:
-            short = (
-                f"a soft prompt of {self.tokens} tokens and rows of {rows} exceed the {context} that the model reads"
-            )
-            raise UserError(f"{short}; set data.row_tokens={context - self.tokens}")
         return models.with_soft_prompt(model, self.tokens, means.seed)
 
     def trainable(self, model: Any) -> set[str]:

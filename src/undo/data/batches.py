@@ -12,6 +12,7 @@ from undo.data.corpus import Corpus
 from undo.data.dataset import Domain
 from undo.data.packing import FIRST_PROMPT, token_ids
 from undo.objectives.targets import IGNORE, next_token_targets
+from undo.spec.errors import UserError
 from undo.spec.keys import derive_seed
 
 
@@ -100,12 +101,18 @@ class Stream:
         return int(self._order[place])
 
 
+def share_rows(batch_rows: int, share: float) -> tuple[int, int]:
+    """A step's rows (2 at least) in two: as near to the share as can be, but one row on each side at least."""
+    first = min(max(1, round(share * batch_rows)), batch_rows - 1)
+    return first, batch_rows - first
+
+
 def domain_batches(
     corpus: Corpus, domains: list[Domain], role: str, batch_rows: int, seed: int, forget_share: float = 0.5
 ) -> Callable[[int], Batch]:
     """Batches of `batch_rows` rows of the domains (retain, forget), by step; one domain alone gets all of them."""
-    forget = min(max(1, round(forget_share * batch_rows)), batch_rows - 1)
-    rows = {"retain": batch_rows - forget, "forget": forget} if len(domains) > 1 else {domains[0]: batch_rows}
+    forget, retain = share_rows(batch_rows, forget_share)
+    rows = {"retain": retain, "forget": forget} if len(domains) > 1 else {domains[0]: batch_rows}
     streams = {domain: _stream(corpus, domain, role, rows[domain], seed) for domain in domains}
     none = _no_rows(corpus)
     retain, forget = (streams.get(domain, lambda step: none) for domain in ("retain", "forget"))
@@ -123,12 +130,16 @@ class Labels(NamedTuple):
 def labelled_batches(corpus: Corpus, batch_rows: int, seed: int, labels: Labels) -> Callable[[int], Batch]:
     """Batches of `batch_rows` labelled rows per domain.
 
-    Wrong forget labels stand on rows of the retain stream's end, which no label calls retain.
+    Wrong forget labels stand on rows of the retain stream's end, which no label calls retain. Raises UserError where
+    they would take all of it.
     """
     retain, forget = (corpus.rows(domain, "train") for domain in ("retain", "forget"))
     labelled = max(1, round(labels.forget * len(forget)))
     right = max(1, round(labels.precision * labelled))
     others = len(retain) - (labelled - right)
+    if others < 1:
+        what = f"label_precision {labels.precision:g}: {labelled - right} wrong labels need as many rows to keep"
+        raise UserError(f"{what}, and one more; there are {len(retain)}")
     rows = {
         "retain": retain[: max(1, min(others, round(labels.retain * len(retain))))],
         "forget": np.concatenate([forget[:right], retain[others:]]),

@@ -1,5 +1,6 @@
 """Somebody's own texts as the data of a study."""
 
+from pathlib import Path
 from typing import Any
 
 from undo.data.sources import Source, fields_of, read_documents
@@ -18,7 +19,8 @@ LEAST_DOCUMENTS = 30
 def own_texts(forget: str, retain: str) -> dict[str, Any]:
     """The dataset settings of what is to be forgotten and kept: files, folders or data sets of the hub.
 
-    Rows hold a document (`text`), or a prompt and its answer (`PAIRS`); prompts are read and never trained on.
+    Rows hold a document (`text`), or a prompt and its answer (`PAIRS`); prompts are read and never trained on. Files
+    and folders are read to their end, a data set of the hub up to the usual limit of `Rows`.
     Raises UserError where one cannot be read, holds too little, or the forgotten is all kept.
     """
     sources = {"retain": _source(retain), "forget": _source(forget)}
@@ -36,11 +38,13 @@ def own_texts(forget: str, retain: str) -> dict[str, Any]:
 
 
 def _source(path: str) -> dict[str, Any]:
-    fields = fields_of(Source(path=path))
+    fields, place = fields_of(Source(path=path)), {"path": path}
+    if Path(path).expanduser().exists():
+        place |= {"limit": None}
     pair = next((pair for pair in PAIRS if {*pair} <= {*fields}), None)
     if "text" in fields or not fields:
-        return {"path": path}
+        return place
     if pair is None:
         known = ", ".join(f"{prompt} and {answer}" for prompt, answer in PAIRS)
         raise UserError(f"'{path}' has the fields {', '.join(fields)}; name them `text`, or {known}")
-    return {"path": path, "prompt_field": pair[0], "text_field": pair[1]}
+    return place | {"prompt_field": pair[0], "text_field": pair[1]}

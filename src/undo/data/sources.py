@@ -98,7 +98,8 @@ def _document(row: dict[str, Any], source: Source) -> Document | None:
     text = read_field(row, source.text_field, source.path, str, "text").rstrip()
     if source.prompt_field is None:
         return text.lstrip() or None
-    prompt = read_field(row, source.prompt_field, source.path, str, "text")
+    given = row | {source.prompt_field: ""} if row.get(source.prompt_field, "") is None else row
+    prompt = read_field(given, source.prompt_field, source.path, str, "text")
     if not prompt.strip() or not text.strip():
         return text.lstrip() or None
     apart = prompt[-1].isspace() or text[0].isspace()

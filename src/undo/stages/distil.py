@@ -13,7 +13,7 @@ from undo.stages.evaluate import evaluation_of, scorer
 from undo.stages.pretrain import initial_model, next_token_loss
 from undo.stages.teach import forward_flops
 
-VERSION = 3
+VERSION = 4
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -48,6 +48,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         "steps": state.step,
         "checks": checks,
         "losses": [[row["step"], row["loss"]] for row in state.metrics],
+        "share_read": _share_read(corpus, settings["domains"], batch_at(0), state.step),
     }
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)
 
@@ -79,6 +80,13 @@ def judging_flops(corpus: Any, domains: list[str], teacher: Any) -> int:
     """Counted FLOPs of the teacher reading the whole stream once."""
     rows = sum(len(corpus.rows(domain, "train")) for domain in domains)
     return rows * forward_flops(teacher, data.first_rows(corpus, "retain", "train", 1).to(teacher.device))
+
+
+def _share_read(corpus: Any, domains: list[str], batch: Any, steps: int) -> float:
+    """The share of the stream's rows that were read at least once."""
+    streams = {domain: len(corpus.rows(domain, "train")) for domain in domains}
+    read = sum(min(steps * len(getattr(batch, domain).ids), rows) for domain, rows in streams.items())
+    return read / sum(streams.values())
 
 
 def starting_student(settings: dict[str, Any], corpus: Any, teacher: Any, base: Path | None = None) -> Any:

@@ -11,7 +11,7 @@ from undo.spec.registry import load
 from undo.stages import Context, Outcome
 from undo.stages.pretrain import initial_model
 
-VERSION = 3
+VERSION = 4
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -20,6 +20,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     method: Any = load("methods", settings["method"]["name"]).model_validate(settings["method"])
     base, teacher = (_start(settings, context, corpus) for _ in range(2))
     memo = methods.Memo(models.freeze(base) if method.needs_reference else None, seed)
+    models.output_head(base)  # found out here, where nothing is counted and nothing cast
     job = train.FitJob(
         objective=lambda model, batch: method.loss(model, batch, memo),
         batch_at=data.labelled_batches(corpus, settings["batch_rows"], seed, _labels_of(settings)),

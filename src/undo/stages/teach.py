@@ -8,7 +8,7 @@ from typing import Any
 from undo import data, models, objectives, train
 from undo.stages import Context, Outcome
 
-VERSION = 1
+VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -17,7 +17,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
 
     wall, cpu, corpus = time.perf_counter(), time.process_time(), data.open_corpus(context.inputs["data"])
     teacher = models.freeze(models.load_model(context.inputs["model"]))
-    row_cost = forward_flops(teacher, data.first_rows(corpus, "retain", "train", 1).to(teacher.device))
+    row_cost = _row_flops(teacher, data.first_rows(corpus, "retain", "train", 1), settings["top_k"])
     ledger, rows_done = train.Ledger(), 0
     with torch.inference_mode():
         outputs = data.write_outputs(corpus, settings["domains"], teacher_outputs(teacher, settings), context.folder)
@@ -38,6 +38,18 @@ def teacher_outputs(teacher: Any, settings: dict[str, Any]) -> Any:
         return objectives.top_tokens(predictions, settings["top_k"])._asdict()
 
     return compute
+
+
+def _row_flops(teacher: Any, row: Any, top_k: int | None) -> int:
+    """Counted FLOPs of what is written about a row; the logits of cached hidden states are the student's step's."""
+    import torch
+
+    row = row.to(teacher.device)
+    if top_k is not None:
+        return forward_flops(teacher, row)
+    models.output_head(teacher)
+    with torch.inference_mode():
+        return train.count_flops(lambda: models.predict(teacher, row))[0]
 
 
 def forward_flops(model: Any, rows: Any) -> int:

@@ -139,6 +139,7 @@ def make_plan(recipe: Recipe) -> Plan:
     """The graph of a recipe: data once, then base, oracle, teachers, students and their tests for every seed."""
     _refuse_unasked(recipe)
     plan = Plan(recipe, _origin(recipe), _compared(recipe), recipe.benchmarks and _settings_of(recipe.benchmarks))
+    _refuse_long_rows(recipe, plan.origin)
     adopted = _adopted(plan)
     corpus = _add_corpus(plan, adopted)
     for seed in recipe.seeds:
@@ -175,6 +176,18 @@ def _refuse_unasked(recipe: Recipe) -> None:
         if unasked := [skill for skill in attack.skills if skill not in dataset.asked()]:
             what = f"the dataset '{dataset.name}' asks nothing about '{unasked[0]}'"
             raise UserError(f"attacks.{name}.skills: {what}; give it questions, or leave the skill out")
+
+
+def _refuse_long_rows(recipe: Recipe, origin: Origin | None) -> None:
+    """What an attack puts before every row has to fit too. A model that the study trains reads no more than a row."""
+    rows = recipe.data.row_tokens
+    for name, attack in recipe.attacks.items():
+        if extra := attack.attack.extra_tokens():  # type: ignore[attr-defined]
+            context = models.limits(origin.folder).context if origin else rows
+            if context is not None and rows + extra > context:
+                what = f"{extra} tokens before rows of {rows} exceed the {context} that the model reads"
+                way = f"set data.row_tokens={context - extra}" if origin else "leave it to `undo audit` of the models"
+                raise UserError(f"attacks.{name}: {what}; {way}")
 
 
 def _refuse_twins(names: list[str]) -> None:

@@ -133,20 +133,9 @@ def _cost(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
             if stage.kind == "suppress":
                 spent = {name: spent[name] + _ledger(store, stage.id)[name] for name in cost}
             elif stage.kind == "teach":
-                share = _share_read(plan, store, own, stage.settings["domains"])
+                share = store.read(node.stage, "evals.json")["share_read"]  # one alone would ask for no more
                 spent |= {name: spent[name] + share * _ledger(store, stage.id)[name] for name in ("flops", "wall_s")}
     return spent
-
-
-def _share_read(plan: Plan, store: Store, own: dict[str, Any], domains: list[str]) -> float:
-    """How much of the distillation stream a student read at least once.
-
-    The teacher's outputs for the whole stream serve all of its students; one alone would ask for what it reads.
-    """
-    data = next(id for id, stage in plan.stages.items() if stage.kind == "data")
-    streams = {domain: store.read(data, "evals.json")["tokens"][f"{domain}/train"] for domain in domains}
-    read = {"forget": own["forget_tokens"], "retain": own["tokens"] - own["forget_tokens"]}
-    return sum(min(read[domain], size) for domain, size in streams.items()) / sum(streams.values())
 
 
 def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:

@@ -28,9 +28,17 @@ def _added_product(total: Any, first: Any, second: Any, *_: Any, **__: Any) -> i
     return addmm_flop(total, first, second)
 
 
-# torch 2.13 counts the GPU's attention kernels but not the CPU's, and no product that adds in place.
+def _grouped_product(first: Any, second: Any, *_: Any, **__: Any) -> int:
+    """Every row times the matrix of its group, or, with groups of rows summed over, a matrix per group."""
+    groups = first[0] if len(first) == len(second) == 3 else 1
+    return 2 * groups * first[-2] * first[-1] * second[-1]
+
+
+# torch 2.13 counts the GPU's attention kernels but not the CPU's, no product that adds in place and none of stacked
+# experts.
 _UNCOUNTED = {
     torch.ops.aten.addmm_: _added_product,
+    torch.ops.aten._grouped_mm: _grouped_product,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }

@@ -8,6 +8,7 @@ from undo import data
 from undo.data.batches import Batch, Stream, token_batch
 from undo.data.tokenizer import NO_TOKEN
 from undo.objectives import IGNORE
+from undo.spec.errors import UserError
 
 PAD, END = 0, 1
 
@@ -161,6 +162,14 @@ def test_labelled_batches_hold_the_labelled_shares_and_the_wrong_labels(corpus, 
     kept = min(max(1, round(retain * rows["retain"])), rows["retain"] - wrong)
     assert len(seen["retain"]) == kept and seen["retain"] <= of["retain"] - seen["forget"]
     assert seen["forget"] - of["retain"] <= of["forget"] and len(seen["forget"] & of["retain"]) == wrong
+
+
+def test_wrong_labels_that_would_take_all_of_the_retain_rows_are_refused(corpus, monkeypatch):
+    """The shares that were asked for cannot be had; some others would be a result of another question."""
+    few, all_of_them = corpus.rows("retain", "train")[:3], corpus.rows("forget", "train")
+    monkeypatch.setattr(type(corpus), "rows", lambda self, domain, role: few if domain == "retain" else all_of_them)
+    with pytest.raises(UserError, match=r"label_precision 0.5: \d+ wrong labels need as many rows to keep, .* are 3$"):
+        data.labelled_batches(corpus, 4, 1, data.Labels(1.0, 1.0, 0.5))
 
 
 def test_filtered_batches_hold_the_rows_of_lowest_loss_whatever_their_domain(corpus):

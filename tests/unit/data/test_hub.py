@@ -117,9 +117,10 @@ def test_training_reads_every_fact_and_the_adversary_none_that_is_asked(tmp_path
     assert len(train) == 200 and attack < train and asked < train and attack.isdisjoint(asked)
 
 
-def test_rows_without_a_prompt_are_documents_among_pairs(tmp_path):
+@pytest.mark.parametrize("none", [{"prompt": ""}, {"prompt": None}, {}], ids=["empty", "null", "absent"])
+def test_rows_without_a_prompt_are_documents_among_pairs(tmp_path, none):
     path = tmp_path / "both.jsonl"
-    rows = [{"prompt": "1 + 1 =" if n % 2 else "", "answer": f"Text {n}."} for n in range(200)]
+    rows = [({"prompt": "1 + 1 ="} if n % 2 == 0 else none) | {"answer": f"Text {n}."} for n in range(200)]
     path.write_text("\n".join(map(json.dumps, rows)))
     source = {"path": str(path), "prompt_field": "prompt", "text_field": "answer"}
     kinds = {type(document) for document in hub(retain=source, forget=source).documents("retain", "train")}

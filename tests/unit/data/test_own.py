@@ -5,6 +5,7 @@ import json
 import pytest
 
 from undo.data.own import own_texts
+from undo.data.sources import Source, read_documents
 from undo.spec.errors import UserError
 
 pytest.importorskip("datasets")
@@ -28,13 +29,20 @@ def lines(folder, name, texts=LINES):
 def test_prompts_and_answers_are_found_by_their_names(tmp_path, pair):
     forget, retain = rows(tmp_path, "forget", **dict.fromkeys(pair, "x")), lines(tmp_path, "retain")
     found = own_texts(forget, retain)
-    assert found["forget"] == {"path": forget, "prompt_field": pair[0], "text_field": pair[1]}
-    assert found["retain"] == {"path": retain}
+    assert found["forget"] == {"path": forget, "limit": None, "prompt_field": pair[0], "text_field": pair[1]}
+    assert found["retain"] == {"path": retain, "limit": None}
 
 
 def test_a_text_field_is_a_document_whatever_stands_beside_it(tmp_path):
     forget = rows(tmp_path, "forget", text="a", prompt="b", answer="c")
-    assert own_texts(forget, lines(tmp_path, "retain"))["forget"] == {"path": forget}
+    assert own_texts(forget, lines(tmp_path, "retain"))["forget"] == {"path": forget, "limit": None}
+
+
+def test_files_are_read_to_their_end(tmp_path):
+    """What is not read is neither forgotten nor asked about, though the certificate names the whole file."""
+    many = [f"Line {number}." for number in range(20_050)]  # more than the usual limit
+    found = own_texts(lines(tmp_path, "forget", many), lines(tmp_path, "retain"))
+    assert len(read_documents(Source(**found["forget"]))) == len(many)
 
 
 def message(forget, retain):

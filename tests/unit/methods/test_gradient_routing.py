@@ -72,6 +72,19 @@ def test_the_value_is_the_sum_of_both_losses(routing, trained_model, batch):
     torch.testing.assert_close(terms.total, terms.parts["retain_ce"] + terms.parts["forget_ce"])
 
 
+def test_layers_that_compute_twice_give_the_same_gradients(routing, trained_model, batch):
+    """Checkpointed layers run again in the backward pass, and have to run without the forget part again."""
+    found = []
+    for checkpointing in (False, True):
+        model = copy.deepcopy(trained_model).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        routing.loss(model, batch, Memo(None, 1)).total.backward()
+        found.append([parameter.grad for parameter in model.parameters()])
+    for plain, twice in zip(*found, strict=True):
+        torch.testing.assert_close(plain, twice)
+
+
 @pytest.mark.parametrize("layers", [None, (1,)])
 def test_at_the_end_the_forget_part_is_zero_and_nothing_else(layers, tiny_model):
     before = copy.deepcopy(tiny_model)

@@ -157,10 +157,19 @@ def test_the_outputs_of_every_row_are_written_once_told_and_paid_for(taught, cor
         assert len(np.load(path)) == sizes[path.stem.split("-")[1]]
     rows = sum(sizes.values())
     assert told[-1] == (rows, rows, None) and [now[0] for now in told] == sorted(now[0] for now in told)
-    weights = 2 * (4 * 16**2 + 3 * 16 * 32) + 16 * VOCABULARY
+    head = 16 * VOCABULARY if top_k else 0  # hidden states become logits, and are paid for, in the student's step
+    weights = 2 * (4 * 16**2 + 3 * 16 * 32) + head
     assert outcome.ledger.forward_flops == rows * (2 * 32 * weights + 2 * 4 * 32**2 * 16)
     assert outcome.ledger.backward_flops == 0 and outcome.ledger.wall_s > 0
     json.dumps(outcome.ledger.as_row())
+
+
+@pytest.mark.parametrize(("steps", "read"), [(3, 24), (30, None)])
+def test_a_student_says_which_share_of_the_stream_it_has_read(taught, distilled, corpus, steps, read):
+    """By rows: prompts are read too, though they are no targets."""
+    rows = sum(len(corpus.rows(domain, "train")) for domain in DOMAINS)
+    _, outcome = distilled(taught(None)[0], teacher_cache={"top_k": None}, steps=steps)
+    assert outcome.evals["share_read"] == (read or rows) / rows
 
 
 def test_outputs_are_read_without_pickle(tmp_path):

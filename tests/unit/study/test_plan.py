@@ -170,6 +170,13 @@ def test_teachers_that_teach_together_are_inputs_and_named():
     assert "with_teachers" not in plan.stages[node.stage].settings
 
 
+def test_rows_that_leave_no_room_for_an_attack_are_refused_before_anything_is_trained():
+    """The models of a study read rows of its length and no more, however short; an audit takes shorter ones."""
+    soft = "{name: soft_prompt, learning_rates: [0.1], steps: 2, eval_steps: [2]}"
+    with pytest.raises(UserError, match=r"attacks.soft: 8 tokens before rows of 32 exceed the 32 .* `undo audit`"):
+        make_plan(load_recipe("smoke", [f"attacks.soft={{attack: {soft}}}"]))
+
+
 def test_models_of_one_name_are_refused():
     twins = "distil.students=[{init: fresh, teachers: [maxent]}, {init: fresh, teachers: [maxent]}]"
     with pytest.raises(UserError, match="two models would be called 'fresh-maxent'"):

@@ -1,6 +1,7 @@
 """Counted FLOPs against formulas: 2 per weight and token, 4 * T * T * width per layer of attention."""
 
 import torch
+from transformers import MixtralConfig, MixtralForCausalLM
 
 from undo.train.runtime import count_flops
 
@@ -42,6 +43,20 @@ def test_a_forward_without_gradients_counts_the_same(tiny_model):
     for context in (torch.no_grad, torch.inference_mode):
         with context():
             assert count_flops(lambda: tiny_model(input_ids=ids))[0] == sum(llama_forward(tiny_model.config.vocab_size))
+
+
+def test_every_expert_that_a_token_is_sent_to_counts():
+    """Two of three experts per token, stacked into one tensor each; backward costs twice the forward."""
+    tokens, width, hidden, chosen = ROWS * TOKENS, 16, 32, 2
+    sizes = {"hidden_size": width, "intermediate_size": hidden, "num_local_experts": 3, "num_experts_per_tok": chosen}
+    heads = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    model = MixtralForCausalLM(MixtralConfig(vocab_size=50, **sizes, **heads))
+    experts = model.model.layers[0].mlp.experts
+    hidden_TD = torch.randn(tokens, width, requires_grad=True)
+    sent_TC = torch.stack([torch.randperm(3)[:chosen] for _ in range(tokens)])
+    forward, output = count_flops(lambda: experts(hidden_TD, sent_TC, torch.rand(tokens, chosen)))
+    assert forward == 2 * tokens * chosen * 3 * width * hidden
+    assert count_flops(output.sum().backward)[0] == 2 * forward
 
 
 def test_the_result_comes_back_and_nothing_is_printed(capsys):
