@@ -164,6 +164,8 @@ def distil(
 
 def _step(recipe: Recipe, role: str, out: str | Path, workers: int | None, listener: Listener | None) -> Made:
     """Runs a recipe that makes one model, and writes that into `out/model`, in the given one's precision."""
+    if len(recipe.seeds) > 1:
+        raise UserError("seeds: this makes one model; give one seed, and run again for another")
     study = run(recipe, out, workers, listener)
     if study.failures:
         raise StudyFailed(_failures(study))

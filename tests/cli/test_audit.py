@@ -4,15 +4,23 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests import planted
 from tests.place import PASSWORD, Place, undo
 from undo import api, models
+from undo.models.folder import ADAPTER_FILES
+from undo.report.certificate import worst_of_attacks
 from undo.spec.errors import UserError
+from undo.spec.recipe import Pretrained, Recipe
 from undo.study.audit import suites
+from undo.study.certificate import Row, _model_identity, _suite
+from undo.study.verdict import suite_in_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
@@ -148,6 +156,43 @@ def test_larger_models_get_smaller_rates(place, monkeypatch):
 def test_changes_of_a_suite_are_on_the_certificate(place):
     recipe = api.audit_recipe(place.model, place.forget, place.retain, overrides=["attacks.relearn.attack.steps=200"])
     assert recipe.audit.suite == "quick attacks.relearn.attack.steps=200"
+
+
+def test_a_saved_suite_that_was_changed_is_called_so(place):
+    """Whoever changes the recipe: an audit without its relearning attacks is no audit by the suite."""
+    recipe = api.audit_recipe(place.model, place.forget, place.retain)
+    assert _suite(api.plan(recipe)) == "quick"
+    for content in (
+        {"attacks": {"quantise": {"attack": {"name": "quantise", "bits": [8]}}}},
+        {"data": {**recipe.model_dump(mode="json")["data"], "row_tokens": 16}},
+    ):
+        changed = Recipe.model_validate(recipe.model_dump(mode="json") | content)
+        assert suite_in_words(_suite(api.plan(changed))) == "'quick' with changed settings"
+
+
+def test_a_model_with_an_adapter_is_not_called_by_the_name_of_its_base(place, tmp_path, monkeypatch):
+    (tmp_path / "tuned").mkdir()
+    for name in ADAPTER_FILES:
+        (tmp_path / "tuned" / name).write_text("{}")
+    plain, tuned = (_model_identity(Pretrained(path=place.before, adapter=a)) for a in (None, str(tmp_path / "tuned")))
+    assert (plain["name"], tuned["name"]) == ("before", "before + tuned") and plain["sha256"] != tuned["sha256"]
+    monkeypatch.setattr("undo.study.certificate.find_folder", lambda path, revision: Path(place.before))
+    hub = _model_identity(Pretrained(path="somebody/a-model"))
+    assert hub == {"name": "somebody/a-model", "sha256": plain["sha256"]}
+
+
+def test_a_certificate_of_two_seeds_would_be_of_no_model(place):
+    with pytest.raises(UserError, match="a certificate is of one model; give one seed"):
+        api.audit_recipe(place.model, place.forget, place.retain, overrides=["seeds=[1,2]"])
+
+
+def test_the_worst_of_equals_is_the_one_that_brought_most_back(audited):
+    """Without a fraction, or where all is recovered, the score decides which row a table shows."""
+    row = Row(**audited[1]["attacks"][0])
+    rows = [replace(row, attack="x", recovery=score, recovered_fraction=None) for score in (0.2, 0.85, 0.4)]
+    for higher, worst in ((True, 0.85), (False, 0.2)):
+        certificate: Any = SimpleNamespace(attacks=rows, metric={"higher_is_better": higher})
+        assert worst_of_attacks(certificate)["x"].recovery == worst
 
 
 def spoiled(place, tmp_path, change) -> str:

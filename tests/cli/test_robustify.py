@@ -16,7 +16,7 @@ from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.study import resources, robustify
 from undo.study.artifacts import Store
-from undo.study.certificate import identity
+from undo.study.certificate import folder_identity
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustify.md"
 TEXTS = ("--forget", "forget.txt", "--retain", "retain.txt")
@@ -63,10 +63,11 @@ def test_the_skill_is_gone_and_the_rest_is_kept(made):
 
 def test_both_certificates_are_about_their_own_model(made, place):
     own, suppressed = certificates(made[1])
-    assert own["model"] == identity(str(made[1] / "model")) and own["model"] != suppressed["model"]
-    assert own["before"] == suppressed["before"] == identity(place.before)
+    assert own["model"] == folder_identity(made[1] / "model") and own["model"] != suppressed["model"]
+    assert own["before"] == suppressed["before"] == folder_identity(Path(place.before))
     assert {row["attack"] for row in own["attacks"]} == {"none", "relearn", "quantise"}
     assert own["worst_case"]["recovery"] != suppressed["worst_case"]["recovery"]
+    assert own["suite"] == "quick changed" and "'quick' with changed settings" in own["verdict"], "by hand, in the file"
     assert own["verdict"] in made[0].stdout and suppressed["verdict"] in made[0].stdout
 
 
@@ -84,9 +85,9 @@ def test_the_card_says_what_was_done_in_the_numbers_of_the_certificates(made):
 
 
 def test_the_card_is_no_part_of_the_models_identity(made):
-    before = identity(str(made[1] / "model"))
+    before = folder_identity(made[1] / "model")
     (made[1] / "model" / "README.md").write_text((made[1] / "model" / "README.md").read_text() + "\nmore\n")
-    assert identity(str(made[1] / "model")) == before
+    assert folder_identity(made[1] / "model") == before
 
 
 def test_what_came_out_can_be_audited(made, place):
@@ -141,6 +142,7 @@ def test_a_single_step_that_fails_says_why(place, tmp_path):
         (api.suppress, {"overrides": ["suppress.maxent.step=5"]}, "did you mean 'steps'"),
         (api.distil, {"noise_alpha": 1.5}, r"must lie in \[0, 1\]"),
         (api.distil, {"overrides": ["distil.stop.max_step=5"]}, "did you mean 'max_steps'"),
+        (api.distil, {"overrides": ["seeds=[1,2]"]}, "this makes one model; give one seed"),
     ],
     ids=str,
 )
@@ -215,6 +217,7 @@ def test_presets_cover_every_size():
         ({"model": "nowhere"}, "is no folder and no model"),
         ({"retain": "forget.txt"}, "hold the same texts"),
         ({"overrides": ["distil.stop.max_step=5"]}, "did you mean 'max_steps'"),
+        ({"overrides": ["seeds=[1,2]"]}, "a certificate is of one model; give one seed"),
     ],
     ids=str,
 )

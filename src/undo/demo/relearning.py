@@ -38,7 +38,7 @@ class Relearning:
             with self.turn:
                 self._step()
             if len(state.evals) == len(self.points) or time.monotonic() - paused >= pause_s:
-                self.points[1:] = state.evals
+                self.points[1:] = [self.points[0] | point for point in state.evals]  # what is not asked stays
                 yield
                 paused = time.monotonic()
         with self.turn:

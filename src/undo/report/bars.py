@@ -43,12 +43,14 @@ def _cost_parts(results: Results, rows: list[r.Row]) -> dict[str, float]:
     """Mean FLOPs over seeds of a model's suppression, of its own training, and of the rest, its teacher's outputs."""
     own_of = {f"artifacts/{stage['id']}": stage["ledger"].get("flops", 0) for stage in results.get("stages", [])}
     suppressed = {(row["id"], row["seed"]): row["flops"] for row in results["models"] if row["role"] == "teacher"}
-    found = []
+    made, found = r.settings_of(results), []
     for row in rows:
         if row["role"] == "teacher":
             found.append((row["flops"], 0.0, 0.0))
             continue
-        before, own = suppressed.get((row.get("teacher"), row["seed"]), 0.0), own_of.get(row["artifact"], 0.0)
+        beside = getattr(made.get(row["id"]), "with_teachers", ())
+        before = sum(suppressed.get((teacher, row["seed"]), 0.0) for teacher in (row.get("teacher"), *beside))
+        own = own_of.get(row["artifact"], 0.0)
         found.append((before, own, max(0.0, row["flops"] - before - own)))
     return dict(zip(COSTS, (sum(values) / len(found) for values in zip(*found, strict=True)), strict=True))
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,20 +49,28 @@ def render(certificate: Certificate) -> str:
 def bars(certificate: Certificate) -> list[Bar]:
     """A bar per attack with a recovered fraction: its worst row, within the utility constraint where there is one."""
     worst = [row for row in worst_of_attacks(certificate).values() if row.recovered_fraction is not None]
-    return [_bar(row) for row in sorted(worst, key=severity, reverse=True)]
+    return [_bar(row) for row in sorted(worst, key=_severity(certificate), reverse=True)]
 
 
 def worst_of_attacks(certificate: Certificate) -> dict[str, Row]:
     """Each attack's row with the largest recovered fraction, within the utility constraint where it has such a row."""
     worst: dict[str, Row] = {}
     for row in certificate.attacks:
-        worst[row.attack] = max(worst.get(row.attack, row), row, key=severity)
+        worst[row.attack] = max(worst.get(row.attack, row), row, key=_severity(certificate))
     return worst
 
 
-def severity(row: Row) -> tuple[bool, float]:
-    """Sorts rows by how bad they are: what costs too much counts less than anything that does not."""
-    return row.within_utility, -math.inf if row.recovered_fraction is None else row.recovered_fraction
+def _severity(certificate: Certificate) -> Callable[[Row], tuple[bool, float, float]]:
+    """Sorts rows by how bad they are: what costs too much counts less than anything that does not; recovery decides
+    between equal fractions, and where there are none.
+    """
+    sign = 1 if certificate.metric["higher_is_better"] else -1
+
+    def severity(row: Row) -> tuple[bool, float, float]:
+        fraction = -math.inf if row.recovered_fraction is None else row.recovered_fraction
+        return row.within_utility, fraction, sign * row.recovery
+
+    return severity
 
 
 def _bar(row: Row) -> Bar:

@@ -70,7 +70,7 @@ def _taught(results: Results, teacher: str) -> list[r.Row]:
 
 def _oracle_matching(results: Results) -> Effects:
     for id in (row["id"] for row in _taught(results, "oracle")):
-        at_the_base = _setting(results, id, "noise_from") == "base"
+        at_the_base = _setting(results, id, "noise_from") == "base" and r.by_id(results)[id][0]["noise_alpha"] == 0
         for other in _oracles_students(results) if at_the_base else ():
             yield f"{other} against {id}", _less_relearnt(results, other, id)
 
@@ -166,11 +166,17 @@ def _carries(results: Results) -> Effects:
 
 def _few_labels(results: Results) -> Effects:
     suppress = results["recipe"]["suppress"]
-    full = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) == 1 and r.right_labels(knobs)]
-    few = [name for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1 and r.right_labels(knobs)]
-    for name in (name for name in few if full and _as_useful(results, name, full[0])):
-        for id, usual in product(_fresh(results, name), _fresh(results, full[0])):
-            yield f"{id} ({_labels(suppress[name])}) against {full[0]}", _shares(results, id, full[0], usual)
+    right = {name: knobs for name, knobs in suppress.items() if r.right_labels(knobs)}
+    few = {name: knobs for name, knobs in right.items() if knobs.get("label_share", 1) < 1}
+    for name, knobs in few.items():
+        alike = [other for other in right if other not in few and _method(right[other]) == _method(knobs)]
+        for full in (full for full in alike[:1] if _as_useful(results, name, full)):
+            for id, usual in product(_fresh(results, name), _fresh(results, full)):
+                yield f"{id} ({_labels(knobs)}) against {full}", _shares(results, id, full, usual)
+
+
+def _method(knobs: r.Row) -> str:
+    return knobs["method"]["name"]
 
 
 def _labels(knobs: r.Row) -> str:
@@ -241,7 +247,7 @@ def _of_init(results: Results, init: str) -> Iterator[tuple[str, str]]:
 def _shared_start(results: Results) -> Effects:
     for teacher, id in _of_init(results, "base_init"):
         for other in _taught_like(results, id, teacher, "init"):
-            if other != id:
+            if r.by_id(results)[other][0]["student_init"] == "fresh":
                 yield f"{other} against {id}", _less_relearnt(results, other, id)
 
 
@@ -278,10 +284,10 @@ def _signal_predicts(results: Results) -> Effects:
     signals = {(row["id"], row["seed"]): row.get("forget_signal") for row in results["models"]}
     useful = [teacher for teacher in _teachers(results) if _as_useful(results, teacher, "base")]
     relearnt = {teacher: _recovery(results, id) for teacher in useful for id in _fresh(results, teacher)}
-    if len(relearnt) < 4 or None in signals.values():
+    if len(relearnt) < 4:
         return
-    ranks = []
-    for seed in sorted(set.intersection(*map(set, relearnt.values()))):
+    ranks, seeds = [], set.intersection(*map(set, relearnt.values()))
+    for seed in sorted(seed for seed in seeds if all(signals.get((id, seed)) is not None for id in relearnt)):
         left, back = [signals[teacher, seed] for teacher in relearnt], [of[seed] for of in relearnt.values()]
         if len(set(left)) > 1 and len(set(back)) > 1:  # else there is nothing to rank
             found: Any = spearmanr(left, back)  # its stubs know no attributes

@@ -86,12 +86,14 @@ def _setting(dataset: r.Row) -> str:
 
 
 def _verdict(found: r.Estimate, shown_from: float) -> str:
-    """Holds where the whole interval lies above the line, fails where it lies below, and partly in between."""
+    """Holds where the whole interval lies above the line, fails where it lies below; in between the mean decides."""
+    assert found.mean is not None
+    leaning = PARTLY if found.mean > shown_from else FAILS
     if found.low is None or found.high is None:
-        return f"{PARTLY} (one seed)"
+        return f"{leaning} (one seed)"
     if found.low > shown_from:
         return HOLDS
-    return FAILS if found.high <= shown_from else PARTLY
+    return leaning if leaning == PARTLY or found.high <= shown_from else f"{FAILS} (not shown)"
 
 
 def _table(rows: list[Evidence]) -> str:
@@ -108,7 +110,8 @@ HEAD = """# Evidence
 
 What our records say about the claims of arXiv 2506.06278 (C) and about our own (P). `undo evidence` writes this page
 and `records/evidence.json` from the records. An effect is the mean over seeds of a number per seed, mostly of a
-difference, its interval Student's at 95 %. A claim holds where the whole interval lies above the line, fails here where
-it lies below, and holds partly in between. Rows of one setting share seeds, and often models: they are several looks
+difference, its interval Student's at 95 %. A claim holds where the whole interval lies above the line and fails here
+where it lies below; where it lies on the line, the claim holds partly if the mean is above, and that it fails is not
+shown if the mean is below. Rows of one setting share seeds, and often models: they are several looks
 at the same few samples, not so many confirmations.
 """

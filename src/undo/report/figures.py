@@ -157,23 +157,38 @@ def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
 
 def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F7: what comes back over the share of labels that suppression saw, for teachers and their fresh students."""
-    suppress, scores = results["recipe"].get("suppress") or {}, r.last_scores(results, attack)
-    shares = {name: knobs.get("label_share", 1.0) for name, knobs in suppress.items() if r.right_labels(knobs)}
-    ids = sorted((name for name in shares if name in scores), key=shares.__getitem__)
-    if len({shares[name] for name in ids}) < 2:
-        return {}
+    scores, families = r.last_scores(results, attack), _label_families(results)
     traces = [
-        _label_line(results, scores, {id: 100 * shares[name] for name, id in of.items() if id in scores}, kind, shade)
+        _label_line(results, scores, {id: share for id, share in of.items() if id in scores}, f"{kind}{method}", shade)
+        for method, shares in families.items()
         for kind, shade, of in (
-            ("suppressed", style.COLOURS["teacher"], {name: name for name in ids}),
-            ("fresh student", style.STUDENT_COLOURS["fresh"], {name: f"fresh-{name}" for name in ids}),
+            ("suppressed", style.COLOURS["teacher"], shares),
+            ("fresh student", style.STUDENT_COLOURS["fresh"], {f"fresh-{name}": shares[name] for name in shares}),
         )
     ]
+    if not traces:
+        return {}
     figure = style.new_figure(
         traces, "labelled rows (% of all)", f"recovery ({escape(r.describe_metric(results, 'forget'))})"
     )
     figure.update_layout(height=430).update_xaxes(type="log")
     return {"Label budget": style.by_unit(figure, results, "y", "forget")}
+
+
+def _label_families(results: Results) -> dict[str, dict[str, float]]:
+    """By method: teachers with right labels and their shares of labels in per cent, rising, if these differ.
+
+    A family's name is a suffix: empty where there is only one, else the method's.
+    """
+    families: dict[str, dict[str, float]] = {}
+    for name, knobs in (results["recipe"].get("suppress") or {}).items():
+        if r.right_labels(knobs):
+            families.setdefault(knobs["method"]["name"], {})[name] = 100 * knobs.get("label_share", 1.0)
+    several = {name: of for name, of in families.items() if len(set(of.values())) > 1}
+    return {
+        f" ({name})" if len(several) > 1 else "": dict(sorted(of.items(), key=lambda item: item[1]))
+        for name, of in several.items()
+    }
 
 
 def _label_line(results: Results, scores: dict[str, r.Row], share_of: dict[str, float], name: str, shade: str):

@@ -49,7 +49,7 @@ def scored(score: Row, field: str) -> Estimate:
     """A field of a row of `scores` with the interval that stands beside it."""
     beside = [score["ci_low"], score["ci_high"]] if field == "recovery" else score.get(f"{field}_ci")
     low, high = beside or (None, None)
-    return Estimate(score.get(field), low, high, score["n_seeds"])
+    return Estimate(score.get(field), low, high, score.get(f"{field}_n", score["n_seeds"]))
 
 
 def by_id(results: Results) -> dict[str, list[Row]]:

@@ -349,6 +349,8 @@ class Recipe(Spec):
             raise _contradiction("pretrained", "an audit needs `pretrained`: the model that it is about")
         if self.audit and self.audit.before and self.suppress:
             raise _contradiction("audit.before", "before unlearning there was the pretrained model; leave it out")
+        if self.audit and len(self.seeds) > 1:
+            raise _contradiction("seeds", "a certificate is of one model; give one seed, and run again for another")
         return self
 
     def audits_given_model(self) -> bool:

@@ -52,15 +52,15 @@ class Store:
         shutil.rmtree(self.folder(stage_id), ignore_errors=True)
 
 
-def content_hash(path: Path) -> str:
+def content_hash(path: Path, besides: str = "") -> str:
     """SHA-256 of a file's bytes; of a folder's files with their names.
 
-    Hidden files, a model's card and what Python compiled do not count.
+    Hidden files and what Python compiled do not count, nor files of the name `besides`.
     """
     if path.is_file():
         return sha256(path)
     inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-    inside = [file for file in inside if file.name != CARD and file.parent.name != "__pycache__"]
+    inside = [file for file in inside if file.name != besides and file.parent.name != "__pycache__"]
     lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

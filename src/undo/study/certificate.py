@@ -1,5 +1,6 @@
 """What an audit found, as rows with intervals over items. Pure arithmetic on the artifacts; no torch."""
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -9,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from undo.study.artifacts import Store, content_hash
+from undo.models import find_adapter, find_folder
+from undo.spec.recipe import Pretrained, Recipe
+from undo.study.artifacts import CARD, Store, content_hash
+from undo.study.audit import suite_for, suites
 from undo.study.bootstrap import Interval, ItemMeans, interval
 from undo.study.plan import Plan
 from undo.study.runner import Study
@@ -79,7 +83,7 @@ def certify(study: Study, store: Store, subject: str = "model", folder: Path | N
     findings = _Findings(study.plan, store, study.results["metrics"]["forget"], subject)
     rows = findings.rows()
     common: dict[str, Any] = {
-        "suite": audit.suite,
+        "suite": _suite(study.plan),
         "metric": findings.metric,
         "scale": findings.scale(),
         "attacks": rows,
@@ -92,22 +96,54 @@ def certify(study: Study, store: Store, subject: str = "model", folder: Path | N
         benchmarks=study.results["benchmarks"],
         environment=study.results["environment"],
         verdict=verdict(**common),
-        **{role: source and identity(source) for role, source in _sources(study.plan, folder).items()},
+        **_identities(study.plan, folder),
         **common,
     )
 
 
-def _sources(plan: Plan, made: Path | None) -> dict[str, Any]:
-    """Paths or names of the models and texts."""
-    texts: Any = plan.recipe.data.dataset
-    given = {role: plan.compared.get(role) for role in ("oracle", "before")}
-    given["before" if made else "model"] = plan.origin
-    folders = {role: origin and str(origin.folder) for role, origin in given.items()}
-    return {"model": made and str(made)} | folders | {"forget": texts.forget.path, "retain": texts.retain.path}
+def _suite(plan: Plan) -> str:
+    """The suite, and that it was changed where the recipe asks otherwise than it does, whoever wrote the recipe."""
+    recipe = plan.recipe
+    assert recipe.audit is not None and plan.origin is not None
+    name, _, changes = recipe.audit.suite.partition(" ")
+    if changes or name not in suites():
+        return recipe.audit.suite
+    content: Any = recipe.model_dump(mode="json")
+    usual = suite_for(str(plan.origin.folder), content["data"]["dataset"], name)
+    asked = Recipe.model_validate(content | {"attacks": usual["attacks"], "data": content["data"] | usual["data"]})
+    return name if (asked.attacks, asked.data) == (recipe.attacks, recipe.data) else f"{name} changed"
 
 
-def identity(source: str) -> dict[str, str | None]:
-    """A name without its place, and a hash of its content; of a name on the hub there is none."""
+def _identities(plan: Plan, made: Path | None) -> dict[str, Any]:
+    """Who the models and texts are; `made` is where a model lies that the study made of the given one."""
+    recipe, texts = plan.recipe, plan.recipe.data.dataset
+    assert recipe.audit is not None
+    given = {"oracle": recipe.audit.oracle, "before": recipe.audit.before}
+    given["before" if made else "model"] = recipe.pretrained
+    models = {role: model and _model_identity(model) for role, model in given.items()}
+    sources = {role: _text_identity(getattr(texts, role).path) for role in ("forget", "retain")}
+    return ({"model": folder_identity(made)} if made else {}) | models | sources
+
+
+def _model_identity(model: Pretrained) -> dict[str, str | None]:
+    """Of a model of the hub its name there; with an adapter both names, and a hash of both."""
+    folder = find_folder(model.path, model.revision)
+    local = Path(model.path).expanduser().exists()
+    found = folder_identity(folder) | ({} if local else {"name": model.path})
+    if model.adapter is None:
+        return found
+    adapter = folder_identity(find_adapter(model.adapter))
+    both = hashlib.sha256(f"{found['sha256']}{adapter['sha256']}".encode()).hexdigest()
+    return {"name": f"{found['name']} + {adapter['name']}", "sha256": both}
+
+
+def folder_identity(folder: Path) -> dict[str, str | None]:
+    """A model's folder without its place, and a hash of its content but for the card, which is written last."""
+    return {"name": folder.resolve().name, "sha256": content_hash(folder, besides=CARD)}
+
+
+def _text_identity(source: str) -> dict[str, str | None]:
+    """A name without its place, and a hash of its content; of a data set of the hub there is none."""
     path = Path(source).expanduser()
     if not path.exists():
         return {"name": source, "sha256": None}

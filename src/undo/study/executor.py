@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -143,16 +144,18 @@ class Execution:
             "checkpoint_seconds": self.plan.recipe.checkpoint_seconds,
         }
         assert worker.process.stdin is not None
-        worker.process.stdin.write(json.dumps(job).encode() + b"\n")
-        worker.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has just died, which its own event says next
+            worker.process.stdin.write(json.dumps(job).encode() + b"\n")
+            worker.process.stdin.flush()
         self.listener.started(stage)
 
     def _hear(self, worker: Worker, message: dict[str, Any], crew: list[Worker]) -> bool:
         """Takes in one message. Returns whether it ended a stage."""
-        stage = worker.stage
-        if stage is None:
-            return False  # a worker that was idle when it ended
-        event = message["event"]
+        stage, event = worker.stage, message["event"]
+        if stage is None:  # it ended while it was idle
+            crew.remove(worker)
+            worker.process.wait()
+            return False
         if event == "progress":
             self.listener.progressed(stage, message["step"], message["steps"], message["loss"])
             return False

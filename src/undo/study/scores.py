@@ -28,7 +28,9 @@ def mean_interval(values: list[float]) -> Interval:
 
 
 def score_rows(models: list[dict[str, Any]], curves: Curves, metric: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per (model, attack, budget), over the seeds in which model, its teacher and the oracle were attacked.
+    """A row per (model, attack, budget), over the seeds in which the model was attacked.
+
+    What compares it with others is over the seeds in which those were attacked too: `relative_robustness_n` and so on.
 
     Args: rows as in results.json, and its description of the forget metric.
     """
@@ -65,25 +67,24 @@ class _Table:
         recovery = self._recovery(attack, "forget", budget)
         neutral = self._recovery(attack, "neutral", budget)
         recovered, low, high = mean_interval(self._values(seeds, lambda s: recovery(model, s)))
-        both = self._values(seeds, lambda s: _minus(recovery(model, s), neutral(model, s)))
-        specific, specific_low, specific_high = mean_interval(both)
-        robust, robust_low, robust_high = self._robustness(model, seeds, recovery)
-        compute, compute_low, compute_high = mean_interval(self._values(seeds, lambda s: self._compute(model, s)))
+        by_field = {
+            "specific_recovery": self._values(seeds, lambda s: _minus(recovery(model, s), neutral(model, s))),
+            "relative_robustness": self._robustness(model, seeds, recovery),
+            "relative_compute": self._values(seeds, lambda s: self._compute(model, s)),
+        }
+        found = {field: mean_interval(values) for field, values in by_field.items()}
         return {
             "model": model,
             "attack": attack,
             "budget": budget,
             "recovery": recovered,
             "neutral_recovery": mean_interval(self._values(seeds, lambda s: neutral(model, s)))[0],
-            "specific_recovery": specific,
-            "relative_robustness": robust,
-            "relative_compute": compute,
+            **{field: mean for field, (mean, _, _) in found.items()},
             "ci_low": low,
             "ci_high": high,
             "n_seeds": len(seeds),
-            "specific_recovery_ci": [specific_low, specific_high],
-            "relative_robustness_ci": [robust_low, robust_high],
-            "relative_compute_ci": [compute_low, compute_high],
+            **{f"{field}_ci": [low, high] for field, (_, low, high) in found.items()},
+            **{f"{field}_n": len(values) for field, values in by_field.items()},
         }
 
     def _recovery(self, attack: str, skill: str, budget: int) -> Callable[[str, int], float | None]:
@@ -96,20 +97,20 @@ class _Table:
     def _values(self, seeds: list[int], of: Callable[[int], float | None]) -> list[float]:
         return [value for value in map(of, seeds) if value is not None]
 
-    def _robustness(self, model: str, seeds: list[int], recovery: Callable) -> Interval:
-        """(suppressed - model) / (suppressed - oracle) per seed; None where the denominator is within noise."""
+    def _robustness(self, model: str, seeds: list[int], recovery: Callable) -> list[float]:
+        """(suppressed - model) / (suppressed - oracle) by seed; nothing where the denominator is within noise."""
         first = self.models[model, seeds[0]]
         if first["role"] == "oracle":
-            return 1.0, None, None  # by definition, whichever teacher is the other end of the scale
+            return [1.0] * len(seeds)  # by definition, whichever teacher is the other end of the scale
         suppressed = first.get("teacher") or (model if first["role"] == "teacher" else None)
         if suppressed is None:
-            return None, None, None
+            return []
         triples = [(recovery(suppressed, s), recovery(model, s), recovery("oracle", s)) for s in seeds]
         triples = [triple for triple in triples if None not in triple]
         spans = [s - o if self.higher else o - s for s, _, o in triples]
         if not triples or within_noise(spans, self.error):
-            return None, None, None
-        return mean_interval([(s - m) / (s - o) for s, m, o in triples])
+            return []
+        return [(s - m) / (s - o) for s, m, o in triples]
 
     def _compute(self, model: str, seed: int) -> float | None:
         oracle = self.models.get(("oracle", seed))

@@ -3,6 +3,7 @@
 import inspect
 import socket
 from pathlib import Path
+from threading import Lock
 
 import pytest
 
@@ -10,8 +11,12 @@ from tests.report_synthetic import as_losses, make_results
 from undo.cli.demo import demo
 from undo.data.dataset import Item
 from undo.demo import exhibit, prompts, serve, visitors
-from undo.demo.curve import curve_figure
+from undo.demo.curve import curve_figure, render_points, tell
+from undo.demo.relearning import Relearning
 from undo.spec.errors import UserError
+from undo.spec.recipe import Optim
+from undo.stages.pretrain import next_token_loss
+from undo.train import FitJob
 
 
 class Letters:
@@ -100,6 +105,24 @@ def test_no_page_without_gradio_a_free_port_and_an_address(monkeypatch):
 def test_no_exhibit_without_a_study(tmp_path):
     with pytest.raises(UserError, match=r"results\.json"):
         exhibit.open_exhibit(tmp_path / "nowhere")
+
+
+def test_a_live_attack_that_asks_its_own_skill_alone_is_told_and_drawn(tiny_model, batch):
+    """A probe leaves the model as it is, so that nobody asks for what is kept: it stays where it was."""
+    show = exhibit.Exhibit(Path("nowhere"), make_results())
+    job = FitJob(
+        objective=next_token_loss,
+        batch_at=lambda step: batch,
+        optim=Optim(learning_rate=1e-3),
+        steps=2,
+        evaluate=lambda model: {"forget": 0.5},
+        eval_steps={2},
+    )
+    before = {"step": 0, "tokens": 0, "forget_tokens": 0, "forget": 0.1, "retain": 0.8, "neutral": None}
+    live = Relearning(show.lineup("rmu", "undo-0.6-rmu", 1)[0], show.attacks[0], tiny_model, job, before, Lock())
+    list(live.run(pause_s=1e9))
+    assert [(point["forget"], point["retain"]) for point in live.points] == [(0.1, 0.8), (0.5, 0.8)]
+    assert "retain 80.0" in tell(show, live) and "80.0" in render_points(show, live)
 
 
 class Copy:

@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from tests.report_synthetic import as_losses, make_results, with_oracle_students, with_students
 from undo.cli.main import app
-from undo.report.evidence import as_json, as_markdown, gather
+from undo.report import rows as r
+from undo.report.evidence import _verdict, as_json, as_markdown, gather
 from undo.report.page import render
 from undo.report.picture import draw
 from undo.report.words import caveats, findings
@@ -169,6 +170,21 @@ def test_a_shared_start_is_compared_with_a_fresh_one_taught_alike(results):
     assert {what for claim, what in by_claim(longer) if claim == "P6"} == {"fresh-maxent against base_init-maxent"}
 
 
+def test_a_start_at_the_teacher_is_no_fresh_one(results):
+    made = {"init": "teacher", "teachers": ["rmu"]}
+    at_teacher = renamed(results, "fresh-rmu", "teacher-rmu", made)
+    for row in at_teacher["models"]:
+        row["student_init"] = "teacher" if row["id"] == "teacher-rmu" else row.get("student_init")
+    assert {what for claim, what in by_claim(at_teacher) if claim == "P6"} == {"fresh-maxent against base_init-maxent"}
+
+
+def test_only_the_base_itself_says_what_its_start_decides(results):
+    """Under noise a copy starts elsewhere."""
+    for row in results["models"]:
+        row["noise_alpha"] = 0.6 if row["id"] == "undo-0-from-base-oracle" else row.get("noise_alpha")
+    assert "C1" not in {claim for claim, _ in by_claim(results)}
+
+
 def filtering(results, name: str, **settings):
     """MaxEnt's student of 0.6 as one that read what MaxEnt found likely."""
     made = {"init": "fresh", "filter_share": 0.5, "teachers": ["maxent"], **settings}
@@ -233,11 +249,30 @@ def test_the_signal_is_ranked_against_what_students_relearn():
             curve["points"] = [{**point, "forget": fresh[curve["model"]] / 10} for point in curve["points"]]
     row = by_claim(results)["P4", f"over the teachers {', '.join(methods)}"]
     assert (row.effect, row.verdict) == (1.0, "holds")
+    results["models"] = [row for row in results["models"] if (row["id"], row["seed"]) != ("rmu", 2)]  # its stage failed
+    assert by_claim(results)["P4", f"over the teachers {', '.join(methods)}"].n_seeds == 2
+    assert "P4" in as_markdown(gather({"x": results}), {"x": results}) and render(results)
 
 
 def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(results):
     assert by_claim(results)["C3b", "undo-0.6-maxent"].verdict == "fails here"
     assert by_claim(make_results((1,)))["C2", "fresh-maxent against maxent"].verdict == "partly (one seed)"
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ([0.1, 0.2, 0.15], "holds"),
+        ([-0.1, 0.4, 0.15], "partly"),
+        ([0.1, -0.4, -0.15], "fails here (not shown)"),
+        ([-0.1, -0.2, -0.15], "fails here"),
+        ([0.3], "partly (one seed)"),
+        ([-0.3], "fails here (one seed)"),
+    ],
+)
+def test_a_verdict_leans_where_the_mean_lies(results, values, verdict):
+    """What points against a claim does not hold in part."""
+    assert _verdict(r.estimate(values), 0.0) == verdict
 
 
 @pytest.mark.parametrize(
@@ -337,9 +372,9 @@ def test_losses_are_drawn_where_they_are(results):
 
 
 def with_label_shares(results):
-    """The study's two teachers, one of them said to have seen 1 % of the labels."""
+    """The study's two teachers, one of them said to be of the other's method and to have seen 1 % of the labels."""
     suppress = {name: dict(knobs) for name, knobs in results["recipe"]["suppress"].items()}
-    suppress["rmu"]["label_share"] = 0.01
+    suppress["rmu"] |= {"label_share": 0.01, "method": suppress["maxent"]["method"]}
     return {**results, "recipe": {**results["recipe"], "suppress": suppress}}
 
 
@@ -350,6 +385,9 @@ def test_few_labels_are_compared_with_all_of_them(results):
         teacher, full, few = (best(results, id, seed) for id in ("maxent", "fresh-maxent", "fresh-rmu"))
         shares.append((teacher - few) / (teacher - full))
     assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
+    other = with_label_shares(results)
+    other["recipe"]["suppress"]["rmu"]["method"] = {"name": "rmu"}
+    assert "C6" not in {claim for claim, _ in by_claim(other)} and "Label budget" not in render(other), "two methods"
     results["recipe"]["suppress"]["rmu"]["retain_label_share"] = 1.0
     assert ("C6", "fresh-rmu (1 % of the forget labels) against maxent") in by_claim(with_label_shares(results))
     for model in results["models"]:

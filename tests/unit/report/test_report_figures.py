@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from tests.report_synthetic import STEPS, as_losses, make_results
+from tests.report_synthetic import STEPS, as_losses, make_results, with_students
 from undo.report import figures, pareto, picture, pipeline, svg, words
 from undo.report import rows as r
+from undo.report.bars import _cost_parts
 from undo.report.page import render
 
 
@@ -74,6 +75,19 @@ def test_an_axis_of_losses_is_that_of_attacked_models():
         curve["points"][0] |= {"forget": 40.0}
     low, high = figures.relearning_panels(results, "relearn")["maxent"].layout.yaxis.range
     assert low < 3.1 and 7 < high < 9
+
+
+def test_the_suppression_of_all_who_teach_is_suppression():
+    """A student of two teachers pays for both; none of them wrote its outputs down."""
+    results = with_students(make_results(), {"init": "fresh", "with_teachers": ["rmu"], "teachers": ["maxent"]})
+    results = json.loads(json.dumps(results).replace('"base_init-maxent"', '"fresh-with-rmu-maxent"'))
+    taught = [row for row in results["models"] if row["id"] == "fresh-with-rmu-maxent"]
+    of = {stage["id"]: stage["ledger"]["flops"] for stage in results["stages"] if "flops" in stage["ledger"]}
+    for row in taught:
+        teachers = [m["flops"] for m in results["models"] if m["role"] == "teacher" and m["seed"] == row["seed"]]
+        row["flops"] = of[row["artifact"].removeprefix("artifacts/")] + sum(teachers)
+    parts = _cost_parts(results, taught)
+    assert parts["suppression"] == sum(teachers) and parts["teacher's kept outputs"] == 0
 
 
 def test_a_search_shows_its_settings_instead_of_a_headline(results):

@@ -1,7 +1,14 @@
-"""The order in which ready stages are handed out."""
+"""The order in which ready stages are handed out, and workers that die."""
 
+import subprocess
+import sys
+
+import pytest
+
+from undo.api import Silent
 from undo.spec.load import load_recipe
-from undo.study.executor import _order
+from undo.study.artifacts import Store
+from undo.study.executor import Execution, Worker, _order
 from undo.study.plan import make_plan
 
 
@@ -25,3 +32,32 @@ def test_a_teacher_is_evaluated_before_its_students_are_paid_for():
         kinds.setdefault((stage.kind, order[stage.id][0]), []).append(order[stage.id])
     assert max(kinds["evaluate", 0]) < min(kinds["suppress", 0] + kinds["distil", 0] + kinds["attack", 0])
     assert max(kinds["attack", 0]) < min(kinds["evaluate", 1])
+
+
+@pytest.fixture
+def execution(tmp_path):
+    plan = make_plan(load_recipe("smoke"))
+    execution = Execution(plan, Store(tmp_path), 2, Silent())
+    execution.waiting = dict(plan.stages)
+    return execution
+
+
+@pytest.fixture
+def dead():
+    process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.wait()
+    return Worker(process)
+
+
+def test_a_worker_that_dies_while_idle_gets_no_more_stages(execution, dead):
+    """The kernel ends whom it likes when memory is short; an idle worker keeps much of it."""
+    crew = [dead]
+    execution._hear(dead, {"event": "died"}, crew)
+    assert crew == [] and execution.failures == {}
+
+
+def test_a_stage_given_to_a_worker_that_has_just_died_fails_and_nothing_else(execution, dead):
+    stage, crew = next(iter(execution.plan.stages.values())), [dead]
+    execution._give(dead, stage)
+    execution._hear(dead, {"event": "died"}, crew)
+    assert crew == [] and list(execution.failures) == [stage.id]

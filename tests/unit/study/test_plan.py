@@ -6,6 +6,8 @@ import pytest
 
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
+from undo.study.artifacts import content_hash
+from undo.study.certificate import folder_identity
 from undo.study.plan import make_plan, stage_version
 
 
@@ -196,3 +198,11 @@ def test_texts_of_this_machine_are_known_by_their_content(tmp_path):
     assert corpus(tmp_path / "elsewhere").id == one.id
     assert str(tmp_path) not in json.dumps(one.settings)
     assert corpus(tmp_path / "one", last="y").id != one.id, "a file that changed is not what it was"
+
+
+def test_a_folders_readme_is_part_of_its_content_and_a_models_card_is_not(tmp_path):
+    """A data set's README may say which of its files are read."""
+    (tmp_path / "texts.txt").write_text("a")
+    without = content_hash(tmp_path), folder_identity(tmp_path)
+    (tmp_path / "README.md").write_text("---\nconfigs: []\n---")
+    assert content_hash(tmp_path) != without[0] and folder_identity(tmp_path) == without[1]

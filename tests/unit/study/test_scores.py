@@ -3,6 +3,7 @@
 import pytest
 from scipy import stats
 
+from undo.report.rows import scored
 from undo.study.scores import mean_interval, score_rows, worst_case
 
 
@@ -86,6 +87,18 @@ def test_the_interval_is_students_t():
     mean, low, high = mean_interval([0.1, 0.2, 0.6])
     expected = stats.t.interval(0.95, 2, loc=0.3, scale=stats.sem([0.1, 0.2, 0.6]))
     assert (mean, low, high) == pytest.approx((0.3, *expected))
+
+
+def test_every_number_says_over_how_many_seeds_it_is():
+    """The oracle's attack failed in one seed, the neutral one in two: what is compared rests on the others."""
+    models, curves = study((1, 2, 3))
+    curves = [c for c in curves if (c["model"], c["seed"]) != ("oracle", 3)]
+    curves = [c for c in curves if c["skill"] == "forget" or c["seed"] == 1]
+    found = row(score_rows(models, curves, metric(10_000)), "s")
+    counts = {name: found[f"{name}_n"] for name in ("relative_robustness", "specific_recovery", "relative_compute")}
+    assert found["n_seeds"] == 3
+    assert counts == {"relative_robustness": 2, "specific_recovery": 1, "relative_compute": 3}
+    assert scored(found, "relative_robustness").n == 2 and scored(found, "recovery").n == 3
 
 
 def test_one_seed_has_no_interval():
