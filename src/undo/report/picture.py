@@ -38,11 +38,12 @@ def draw(results: Results) -> str:
     if not teachers:
         raise UserError("no suppressed model was attacked, so there is nothing to draw")
     teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
-    models = [teacher, *_some(r.students_of(results, teacher["id"])), *r.of_role(results, "oracle")]
-    models = [row for row in models if row["id"] in scores]
+    students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
+    models = [row for row in [teacher, *_some(students), *r.of_role(results, "oracle")] if row["id"] in scores]
+    others = [row for row in students if row not in models and r.keeps_retain(results, row["id"])]
     names = _names(models)
     parts = _frame(results, attack, teacher) + _relearning(results, attack, models, names)
-    return "\n".join([*parts, *_robustness(models, scores, names), _key(models, names), "</svg>\n"])
+    return "\n".join([*parts, *_robustness(models, others, scores, names), _key(models, names), "</svg>\n"])
 
 
 def _names(models: list[r.Row]) -> dict[str, str]:
@@ -123,20 +124,23 @@ def _line(panel: Panel, points: list[tuple[int, r.Estimate]], shade: str) -> lis
     ]
 
 
-def _robustness(models: list[r.Row], scores: dict[str, r.Row], names: dict[str, str]) -> list[str]:
+def _robustness(models: list[r.Row], others: list[r.Row], scores: dict[str, r.Row], names: dict[str, str]) -> list[str]:
+    """The models by name over what they cost, and other students as faint points."""
     known = [row for row in models if None not in _at(scores[row["id"]])]
     if all(row["role"] == "oracle" for row in known):
         return [text_at(RIGHT[0], TOP - 18, "relative robustness is not defined here", SOFT)]
     points = {row["id"]: _at(scores[row["id"]]) for row in known}
-    widest = 1.08 * max(1.0, *(x for x, _ in points.values()))
-    heights = [y for _, y in points.values()]
+    faint = [(at, colour(row)) for row in others if None not in (at := _at(scores[row["id"]]))]
+    places = [*points.values(), *(at for at, _ in faint)]
+    widest, heights = 1.08 * max(1.0, *(x for x, _ in places)), [y for _, y in places]
     panel = Panel(*RIGHT, widest, min(-0.08, *heights), max(1.08, *heights))
     quarters = math.ceil(widest / 1.5)  # between ticks, so that their labels do not touch
     shares = {0.25 * i: f"{25 * i} %" for i in range(0, int(widest / 0.25) + 1, quarters)}
     ticks = {0.0: "0", 0.25: "0.25", 0.5: "0.5", 0.75: "0.75", 1.0: "1"}
     x_title = "FLOPs, relative to pretraining the oracle"
     parts = panel.axes("relative robustness: 0 suppressed, 1 oracle", x_title, ticks, shares)
-    taken = [box_at(*panel.place(*at), 16) for at in points.values()]
+    taken = [box_at(*panel.place(*at), 16) for at in places]
+    parts += [_point(panel, at, shade) for at, shade in faint]
     for row in known:
         at, width = panel.place(*points[row["id"]]), LETTER * len(names[row["id"]])
         spot = free_spot(at, width, taken)
@@ -144,6 +148,11 @@ def _robustness(models: list[r.Row], scores: dict[str, r.Row], names: dict[str, 
         parts += _dot(panel, row, scores[row["id"]])
         parts.append(text_at(spot[0], spot[1] + 4.5, names[row["id"]], INK, "middle"))
     return parts
+
+
+def _point(panel: Panel, at: tuple[float, float], shade: str) -> str:
+    x, y = panel.place(*at)
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="{shade}" fill-opacity="0.4"/>'
 
 
 def _at(score: r.Row) -> tuple[float, float]:

@@ -160,6 +160,15 @@ def test_words_say_when_robustness_does_not_rise_with_alpha(results):
     assert any("does not rise" in point for point in words.findings(results)[0].points)
 
 
+def test_the_picture_has_a_point_for_every_student_that_keeps_retain(results):
+    """Those without a curve of their own are faint; one that lost what it was to keep would only seem robust."""
+    assert picture.draw(results).count('fill-opacity="0.4"') == 1  # base_init, beside two noised and a fresh one
+    for row in results["models"]:
+        if row["id"] == "base_init-maxent":
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    assert 'fill-opacity="0.4"' not in picture.draw(results)
+
+
 def test_a_picture_gives_long_names_a_letter_and_a_key(results):
     name = "undo-1-beta1-reinit-of-layers-maxent"
     drawn = picture.draw(json.loads(json.dumps(results).replace("undo-0.6-maxent", name)))
