@@ -9,7 +9,7 @@ quickstart: $(VENV)/.installed
 	$(UNDO) run quickstart
 
 test: $(VENV)/.installed-dev
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -1,5 +1,6 @@
 """The Python face of the tool: the same verbs as the command line."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +102,13 @@ def audit_recipe(
 def run_audit(
     recipe: Recipe, out: str | Path = "audit", workers: int | None = None, listener: Listener | None = None
 ) -> Certificate:
-    """Runs the recipe of an audit, and writes `certificate.json` and `certificate.html` into `out`."""
+    """Runs the recipe of an audit, and writes `certificate.json` and `certificate.html` into `out`.
+
+    Raises StudyFailed where a model could not be asked at all; attacks that failed are named on the certificate.
+    """
     study = run_study(recipe, Path(out), listener or Silent(), workers)
+    if not all(Store(Path(out)).done(node.evaluation) for node in study.plan.models):
+        raise StudyFailed(_failures(study))
     certificate = certify(study, Store(Path(out)))
     write_certificate(certificate, Path(out))
     return certificate
@@ -132,7 +138,7 @@ def suppress(
     workers: int | None = None,
     listener: Listener | None = None,
 ) -> Made:
-    """Suppresses a capability with a method (`undo list methods`), which hides it; `out/model` is a teacher to distil.
+    """Suppresses a capability with a method (`undo list methods`), which hides it; the result is a teacher to distil.
 
     overrides, such as `suppress.maxent.steps=50`, change the preset of the model's size.
     Raises UserError for wrong input before the start, StudyFailed where a stage failed.
@@ -163,7 +169,7 @@ def distil(
 
 
 def _step(recipe: Recipe, role: str, out: str | Path, workers: int | None, listener: Listener | None) -> Made:
-    """Runs a recipe that makes one model, and writes that into `out/model`, in the given one's precision."""
+    """Runs a recipe that makes one model, and writes that into the study's folder, in the given one's precision."""
     if len(recipe.seeds) > 1:
         raise UserError("seeds: this makes one model; give one seed, and run again for another")
     study = run(recipe, out, workers, listener)
@@ -171,9 +177,10 @@ def _step(recipe: Recipe, role: str, out: str | Path, workers: int | None, liste
         raise StudyFailed(_failures(study))
     node, origin = next(node for node in study.plan.models if node.role == role), study.plan.origin
     assert origin is not None
-    models.export_model(Store(Path(out)).folder(node.stage) / "model", origin.folder, Path(out) / "model", SHARD_SIZE)
+    made = study.folder / "model"
+    models.export_model(Store(Path(out)).folder(node.stage) / "model", origin.folder, made, SHARD_SIZE)
     rows = {row["id"]: {domain: row[domain] for domain in ("retain", "forget")} for row in study.results["models"]}
-    return Made(Path(out) / "model", rows[node.id], rows["base"], study)
+    return Made(made, rows[node.id], rows["base"], study)
 
 
 @dataclass(frozen=True)
@@ -236,13 +243,23 @@ def run_robustify(
 ) -> Robustified:
     """Runs such a recipe; writes `model/` with its card, certificates of student and teacher, report and recipe.
 
-    Raises UserError for another kind of recipe, StudyFailed where there is no student or no answer about it.
+    Another run into `out` takes their place. Raises UserError for another kind of recipe, a size of shards that is
+    none, and a given model that would be overwritten; StudyFailed where there is no student or no answer about it.
     """
+    check_shard_size(shard_size)
     if recipe.audit is None or not recipe.students():
         raise UserError(
             "this is no recipe of `undo robustify`: it needs `audit`, `suppress` and `distil` with a student"
         )
+    if recipe.pretrained and Path(recipe.pretrained.path).expanduser().resolve() == (Path(out) / "model").resolve():
+        raise UserError(f"--out: {out} would be written over the model that it is made of; name another folder")
     return _handed_over(run(recipe, out, workers, listener), Path(out), shard_size)
+
+
+def check_shard_size(text: str) -> None:
+    """Raises UserError for what is no size of a file, such as 5GB."""
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)?\s*[KMGT]i?B", text, re.IGNORECASE):
+        raise UserError(f"--shard-size: '{text}' is no size of a file; write it like 5GB or 500MB")
 
 
 def _handed_over(study: Study, out: Path, shard_size: str) -> Robustified:

@@ -16,7 +16,7 @@ from tests.place import PASSWORD, Place, undo
 from undo import api, models
 from undo.models.folder import ADAPTER_FILES
 from undo.report.certificate import worst_of_attacks
-from undo.spec.errors import UserError
+from undo.spec.errors import StudyFailed, UserError
 from undo.spec.recipe import Pretrained, Recipe
 from undo.study.audit import suites
 from undo.study.certificate import Row, _model_identity, _suite
@@ -267,6 +267,16 @@ def test_bad_input_is_exit_code_2_and_a_limit_needs_a_scale(place):
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "Traceback" not in wrong.stderr
     limit = undo(place, "audit", "model", "--forget", "forget.txt", "--retain", "retain.txt", "--fail-above", "0.1")
     assert limit.returncode == 2 and "--oracle or --before" in limit.stderr
+
+
+def test_a_model_that_cannot_be_asked_is_no_certificate(place, tmp_path):
+    recipe = api.audit_recipe(place.model, place.forget, place.retain)
+    study = SimpleNamespace(plan=api.plan(recipe), failures={})
+    study.failures[study.plan.models[0].stage] = "it broke"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StudyFailed, match="base: it broke"):
+        patch.setattr(api, "run_study", lambda *_: study)
+        api.run_audit(recipe, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_extra_is_one_line(place, monkeypatch):

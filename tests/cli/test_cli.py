@@ -38,6 +38,11 @@ def undo(*arguments: str, **options) -> subprocess.CompletedProcess:
         (["run", "smoke", "suppress.maxent.method=maxnt"], "no 'maxnt' among the methods; did you mean 'maxent'?"),
         (["run", "smoke", "suppress.maxent.method.retain=1"], "unknown key 'retain'; did you mean 'retain_weight'?"),
         (["run", "smoke", "model.width=30"], "must be a multiple of 2 x heads"),
+        (
+            ["run", "smoke", "suppress.maxnet.steps=5"],
+            "override of suppress.maxnet: the recipe has none; did you mean 'maxent'?",
+        ),
+        (["run", "smoke", "attacks.relern.attack.steps=5"], "the recipe has none; did you mean 'relearn'?"),
         (["run", "smoke", "seeds"], "must look like key.path=value"),
         (["run", "nothing.yaml"], "cannot read the recipe nothing.yaml"),
         (["run", "smoke", "--workers", "0"], "--workers"),
@@ -192,5 +197,9 @@ def test_show_and_markdown_and_side_by_side_without_a_new_run(tmp_path):
     both = undo("report", one, other, "--out", str(tmp_path / "both.html"))
     assert both.stdout == f"report: {tmp_path / 'both.html'}\n" and (tmp_path / "both.html").is_file()
     assert "one: recovery" in undo("report", one, other, "--format", "md").stdout
+    alone = undo("report", one, "--out", str(tmp_path / "one.html"))
+    assert alone.returncode == 2 and "--out is for the page of several studies" in alone.stderr
+    nowhere = undo("report", one, "--picture", str(tmp_path / "nowhere" / "x.svg"))
+    assert nowhere.returncode == 2 and nowhere.stderr.startswith("error: cannot write ")
     wrong = undo("report", one, other, "--scores", str(tmp_path / "x.csv"))
     assert wrong.returncode == 2 and wrong.stderr == "error: --picture and --scores are those of one study; name one\n"

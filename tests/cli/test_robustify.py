@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,14 @@ def test_the_card_is_no_part_of_the_models_identity(made):
     assert folder_identity(made[1] / "model") == before
 
 
+def test_the_model_that_it_is_made_of_is_not_written_over(place, tmp_path):
+    shutil.copytree(place.before, tmp_path / "model")
+    recipe = api.robustify_recipe(tmp_path / "model", place.forget, place.retain)
+    with pytest.raises(UserError, match="would be written over the model that it is made of"):
+        api.run_robustify(recipe, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def test_what_came_out_can_be_audited(made, place):
     recipe = api.audit_recipe(made[1] / "model", place.forget, place.retain, before=place.before)
     certificate = api.run_audit(recipe.model_copy(update={"attacks": {}}), place.folder / "audit")
@@ -120,6 +129,17 @@ def test_the_docs_example_of_single_steps_runs(place, monkeypatch):
     weights = names["noised"].state_dict()
     assert any(not torch.equal(weight, weights[name]) for name, weight in model.state_dict().items())
     assert not (teacher.study.results["curves"] or student.study.results["curves"]), "neither attacks"
+
+
+def test_another_step_leaves_the_model_of_the_first_alone(place, tmp_path):
+    """Whoever holds the first one's folder distils that one, and not whatever was made last."""
+    texts, short = (place.before, place.forget, place.retain), ["suppress.maxent.steps=1"]
+    first, second = (
+        api.suppress(*texts, out=tmp_path, overrides=[*short, f"suppress.maxent.method.retain_weight={weight}"])
+        for weight in (1, 2)
+    )
+    assert first.model != second.model and first.scores != second.scores
+    assert all((made.model / "model.safetensors").is_file() for made in (first, second))
 
 
 def test_a_student_without_noise_is_a_fresh_model(place):
@@ -186,7 +206,7 @@ def test_more_budget_buys_more_noise_and_more_steps(place):
     assert list(steps) == sorted(set(steps))
 
 
-@pytest.mark.parametrize("method", ["maxent", "graddiff", "npo", "rmu", "undial"])
+@pytest.mark.parametrize("method", ["maxent", "graddiff", "npo", "rmu", "undial", "sam", "repnoise", "tar"])
 def test_every_method_may_suppress(method, place):
     recipe = api.robustify_recipe(place.before, place.forget, place.retain, method=method)
     assert recipe.suppress[method].method.name == method and api.plan(recipe).stages
@@ -234,10 +254,14 @@ def test_what_cannot_be_planned_is_refused_in_one_line(given, says, place, monke
         (["before"], "--forget and --retain are needed"),
         (["smoke.yaml"], "cannot read the recipe"),
         (["before", *TEXTS, "--benchmark-limit", "3"], "need --benchmark"),
+        (["before", *TEXTS, "--shard-size", "5XB", "--out", "refused"], "'5XB' is no size of a file"),
+        (["before", *TEXTS, "--save-recipe", "nowhere/mine.yaml"], "cannot write nowhere/mine.yaml"),
+        (["before", *TEXTS, "--save-recipe", "before"], "cannot write before: it is a folder"),
+        (["made/recipe.yaml", "--budget", "0.5"], "made/recipe.yaml says that already; leave --budget out"),
     ],
     ids=str,
 )
-def test_bad_input_is_exit_code_2_in_one_line(arguments, says, place):
+def test_bad_input_is_exit_code_2_in_one_line(arguments, says, place, made):
     done = undo(place, "robustify", *arguments)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and says in done.stderr
 

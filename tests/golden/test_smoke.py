@@ -4,6 +4,7 @@ import getpass
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,11 @@ def test_a_student_pays_for_its_teacher_and_for_what_the_teacher_says(smoke):
     base = ledgers["base"]
     expected = (base["forward_flops"] + head) / base["backward_flops"]
     assert own["forward_flops"] / own["backward_flops"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_line_at_the_end_repeats_the_run(smoke):
+    (again,) = re.findall(r"again: (.*)$", smoke.stdout, flags=re.MULTILINE)
+    assert shlex.split(again) == ["undo", "run", "smoke", "--out", str(smoke.out)]
 
 
 def test_curves_start_at_the_model_itself_and_count_the_adversarys_tokens(smoke):

@@ -15,11 +15,11 @@ def evidence(
     from undo.report.evidence import as_json, as_markdown, gather
     from undo.spec.errors import UserError
     from undo.study.artifacts import write_atomically
+    from undo.study.results import load_results
 
-    found = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in records.glob("*/results.json")}
+    found = {path.parent.name: load_results(path.parent) for path in sorted(records.glob("*/results.json"))}
     if not found:
         raise UserError(f"{records} holds no <study>/results.json; copy a study's report/results.json there")
-    found = dict(sorted(found.items()))
     rows = gather(found)
     write_atomically(records / "evidence.json", json.dumps(as_json(rows), indent=1) + "\n")
     print(f"evidence: {records / 'evidence.json'}, {len(rows)} rows")

@@ -24,18 +24,23 @@ def report(
     format: Annotated[
         Format, typer.Option(help="html: a page in the study's folder; md: text to standard output.")
     ] = Format.html,
-    out: Annotated[Path, typer.Option(help="Where the page of several studies goes.")] = Path("comparison.html"),
+    out: Annotated[
+        Path | None, typer.Option(help="Where the page of several studies goes (default: comparison.html).")
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the headline figure here too, as SVG.")] = None,
     scores: Annotated[Path | None, typer.Option(help="Write the rows of scores here too, as CSV.")] = None,
 ) -> None:
     """Write a study's report again from its results, or put studies side by side."""
     if len(study) > 1:
-        _several(study, format, out, picture or scores)
+        _several(study, format, out or Path("comparison.html"), picture or scores)
         return
     from undo.report.markdown import as_markdown
     from undo.report.page import save_picture, save_scores, write_report
+    from undo.spec.errors import UserError
     from undo.study.results import load_results
 
+    if out is not None:
+        raise UserError("--out is for the page of several studies; that of one lies in its own folder")
     (folder,) = study
     results = load_results(folder)
     if format is Format.md:

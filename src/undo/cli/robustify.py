@@ -1,22 +1,39 @@
 """`undo robustify`: a model that forgets for good, with a card that says how well."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
 
+CHOICES = (
+    "forget",
+    "retain",
+    "adapter",
+    "budget",
+    "method",
+    "suite",
+    "benchmark",
+    "benchmark_tasks",
+    "benchmark_limit",
+)
+"""Options that a saved recipe has chosen already."""
+Method = Annotated[
+    str, typer.Option(help="How to suppress (undo list methods); sam, repnoise and tar go around maxent.")
+]
+
 
 def robustify(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A Hugging Face folder, a model in the hub's cache, or a saved recipe.")],
     overrides: Overrides = None,
     forget: Annotated[str | None, typer.Option(help="Texts of what must go: a file, a folder, a data set.")] = None,
     retain: Annotated[str | None, typer.Option(help="Texts of what must stay.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter to merge into the model first.")] = None,
     budget: Annotated[float, typer.Option(help="Compute, as a share of a fresh student's; decides the noise.")] = 0.3,
-    method: Annotated[str, typer.Option(help="How to suppress (undo list methods).")] = "maxent",
+    method: Method = "maxent",
     suite: Annotated[str, typer.Option(help="Attacks to withstand: quick, standard or exhaustive.")] = "quick",
     benchmark: Names = None,
     benchmark_tasks: Tasks = None,
@@ -33,10 +50,19 @@ def robustify(
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
     from undo.cli.summary import print_attacks, print_benchmarks
+    from undo.spec.errors import UserError
     from undo.study.environment import available_cores
 
+    api.check_shard_size(shard_size)
     benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
-    recipe = _recipe(model, forget, retain, overrides or [], budget, method, suite, benchmarks, adapter)
+    if Path(model).suffix in (".yaml", ".yml"):
+        recipe = api.load_recipe(model, overrides or [])
+        _refuse_choices(context, model)
+    elif not forget or not retain:
+        raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
+    else:
+        given = overrides or []
+        recipe = api.robustify_recipe(model, forget, retain, budget, method, suite, given, benchmarks, adapter)
     if save_recipe is not None:
         api.save_recipe(recipe, save_recipe)
         print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
@@ -56,16 +82,11 @@ def robustify(
     return FAILED if made.certificate.failures else DONE
 
 
-def _recipe(model: str, forget: str | None, retain: str | None, overrides: list[str], *choices: Any) -> Any:
-    """By the options, or the saved one with its overrides."""
-    from undo import api
+def _refuse_choices(context: typer.Context, recipe: str) -> None:
     from undo.spec.errors import UserError
 
-    if Path(model).suffix in (".yaml", ".yml"):
-        if forget or retain:
-            raise UserError(f"{model} says what to forget and what to keep; leave --forget and --retain out")
-        return api.load_recipe(model, overrides)
-    if not forget or not retain:
-        raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
-    budget, method, suite, benchmarks, adapter = choices
-    return api.robustify_recipe(model, forget, retain, budget, method, suite, overrides, benchmarks, adapter)
+    for name in CHOICES:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = name.replace("_", "-")
+            raise UserError(f"{recipe} says that already; leave --{option} out, or change the recipe (key=value)")

@@ -1,5 +1,6 @@
 """`undo run`: a study from recipe to report."""
 
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +12,14 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as seeds=[1,2] distil.stop.max_gap=0.03."),
 ]
+OUT = Path("runs")
 Out = Annotated[Path, typer.Option(help="Folder for studies and artifacts.")]
 
 
 def run(
     recipe: RecipeArgument,
     overrides: Overrides = None,
-    out: Out = Path("runs"),
+    out: Out = OUT,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the cores.")] = None,
 ) -> int:
     """Run a study: compute what is missing, then write its report."""
@@ -41,5 +43,6 @@ def run(
             f"{len(study.failures)} stages failed; {done}. What they do not touch is complete; run again after a change"
         )
         return FAILED
-    print(f"{done}, {time.monotonic() - started:.0f} s; again: undo run {' '.join([recipe, *(overrides or [])])}")
+    again = ["undo", "run", recipe, *(overrides or []), *(["--out", str(out)] if out != OUT else [])]
+    print(f"{done}, {time.monotonic() - started:.0f} s; again: {shlex.join(again)}")
     return DONE

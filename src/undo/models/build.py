@@ -68,6 +68,8 @@ def export_model(artifact: Path, like: Path, folder: Path, shard_size: str) -> s
     """
     dtype = AutoConfig.from_pretrained(like, local_files_only=True).dtype or torch.float32
     model = AutoModelForCausalLM.from_pretrained(artifact, dtype=dtype)
+    for old in folder.glob("*.safetensors*"):  # shards of another size, and their index
+        old.unlink()
     model.save_pretrained(folder, max_shard_size=shard_size)
     AutoTokenizer.from_pretrained(like, local_files_only=True).save_pretrained(folder)
     return str(dtype).removeprefix("torch.")

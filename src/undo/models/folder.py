@@ -5,7 +5,6 @@ import importlib.util
 import json
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from undo.spec.errors import UserError
 
@@ -16,14 +15,6 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 """Files that say what the weights mean: hashed to the last byte where they are there."""
 WIDTH, LAYERS = ("hidden_size", "n_embd", "d_model"), ("num_hidden_layers", "n_layer", "num_layers")
 """What families call them in config.json."""
-END_BYTES = 4096
-"""Bytes hashed at either end of every tensor: training moves whole tensors, and gigabytes would take too long."""
-
-
-class _Tensor(NamedTuple):
-    start: int
-    end: int
-    entries: int
 
 
 def find_folder(path: str, revision: str | None = None) -> Path:
@@ -84,15 +75,16 @@ def _cached(name: str, revision: str | None) -> Path:
 def fingerprint(folder: Path, adapter: Path | None = None) -> str:
     """16 hexadecimal digits that change with configuration, tokenizer and weights, and not with the folders' places.
 
-    Of the weights it reads names, shapes, sizes and both ends of every tensor, no matter how large the model is.
+    It reads every byte: an edit of some rows of a matrix makes another model. Raises UserError for a file cut off.
     """
     digest = hashlib.sha256()
     for name in sorted(READ_WHOLE):
         if (folder / name).is_file():
             digest.update(f"{name}\n".encode() + (folder / name).read_bytes())
     for path in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-        _add_weights(digest, path)
+        _entries(path)  # a pointer in place of weights is no model
+        with open(path, "rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     if adapter is not None:
         digest.update(b"".join((adapter / name).read_bytes() for name in ADAPTER_FILES))
     return digest.hexdigest()[:16]
@@ -100,7 +92,7 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> str:
 
 def count_weights(folder: Path) -> int:
     """Entries of all tensors in the folder."""
-    return sum(tensor.entries for path in folder.glob("*.safetensors") for tensor in _tensors(path)[1])
+    return sum(_entries(path) for path in folder.glob("*.safetensors"))
 
 
 def width_and_layers(folder: Path) -> tuple[int, int]:
@@ -113,25 +105,17 @@ def width_and_layers(folder: Path) -> tuple[int, int]:
         raise UserError(f"{folder / 'config.json'} has none of {', '.join(WIDTH)} or {', '.join(LAYERS)}") from None
 
 
-def _add_weights(digest: Any, path: Path) -> None:
-    header, tensors = _tensors(path)
-    digest.update(header)
-    with open(path, "rb") as file:
-        for start, end, _ in tensors:
-            for place in (start, max(start, end - END_BYTES)):
-                file.seek(place)
-                digest.update(file.read(min(END_BYTES, end - place)))
-
-
-def _tensors(path: Path) -> tuple[bytes, list[_Tensor]]:
-    """The header of a safetensors file and where its tensors lie: 8 bytes of length, JSON, then the data."""
+def _entries(path: Path) -> int:
+    """Entries of a safetensors file's tensors, by its header: 8 bytes of length, JSON, then the data."""
+    size = path.stat().st_size
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        header = file.read(length) if length <= path.stat().st_size else b""
+        header = file.read(length) if length <= size else b""
     try:
         described = json.loads(header)
         described.pop("__metadata__", None)
-        found = [(8 + length, *tensor["data_offsets"], math.prod(tensor["shape"])) for tensor in described.values()]
+        if 8 + length + max((tensor["data_offsets"][1] for tensor in described.values()), default=0) > size:
+            raise ValueError("cut off")
+        return sum(math.prod(tensor["shape"]) for tensor in described.values())
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is no safetensors file; is it cut off, or a pointer (git lfs pull)?") from None
-    return header, [_Tensor(data + start, data + end, entries) for data, start, end, entries in found]

@@ -5,7 +5,7 @@ Matrices move towards `beta * N` with N Xavier-uniform; what vectors move toward
 
 import copy
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 
 from undo.models.layers import matching_parameters
+from undo.spec.base import nearest
+from undo.spec.errors import UserError
 from undo.spec.keys import derive_seed
 
 NoiseRule = Literal["initial", "paper", "reinit"]
@@ -31,9 +33,14 @@ def perturb(
     Rules: `initial` (ours) moves vectors towards their initial value, so that norm gains stored around 1 survive;
     `paper` moves vectors towards 0; `reinit` moves everything towards a draw of the model's own initialiser (beta
     scales the matrices). Every tensor has its own generator, so order and sharding do not matter.
+    Raises UserError for an alpha outside [0, 1], a beta below 0, and a rule that is none.
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"noise_alpha must lie in [0, 1], got {alpha}")
+        raise UserError(f"noise_alpha must lie in [0, 1], got {alpha}")
+    if not 0 <= beta < math.inf:
+        raise UserError(f"noise_beta must be 0 or more, got {beta}")
+    if rule not in get_args(NoiseRule):
+        raise UserError(f"no noise rule '{rule}'; {nearest(rule, list(get_args(NoiseRule)))}")
     noised = copy.deepcopy(model)
     initial = dict(_reinitialised(model, seed).named_parameters())
     chosen = matching_parameters(model, parameters)

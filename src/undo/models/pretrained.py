@@ -40,9 +40,12 @@ def adopt(folder: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, P
         AutoModelForCausalLM, folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
     )
     if missing := sorted(found["missing_keys"]):
-        raise UserError(f"{folder} lacks weights of {type(model).__name__}: {missing[0]} and {len(missing) - 1} more")
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise UserError(f"{folder} lacks weights of {type(model).__name__}: {missing[0]}{more}")
     if adapter is not None:
         model = _merged(model, adapter)
+    if broken := [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]:
+        raise UserError(f"{folder} holds weights that are no numbers (NaN or infinite): {broken[0]}")
     _check_causal(model.eval())
     tokenizer = _with_end(_loaded(AutoTokenizer, folder), folder)
     _prepare(model, tokenizer)

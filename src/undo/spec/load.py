@@ -1,5 +1,6 @@
 """Recipes from YAML: shipped names or paths, overrides, and errors that name the key and the line."""
 
+import difflib
 import json
 from collections.abc import Sequence
 from importlib.resources import files
@@ -26,7 +27,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Raises UserError with one line that says what is wrong, where, and what to do.
     """
-    where, node, content = _content(source, ())
+    where, node, content = _content(str(source), ())
     return build_recipe(content, overrides, where, node)
 
 
@@ -37,10 +38,17 @@ def build_recipe(
 
     Raises UserError like `load_recipe`.
     """
-    overridden = [_apply(content, override) for override in overrides]
+    if isinstance(overrides, str):
+        raise UserError(f"overrides must be a list of texts such as ['seeds=[1,2]'], not the text '{overrides}'")
+    misspelt: dict[tuple[str, ...], str] = {}
+    overridden = [_apply(content, override, misspelt) for override in overrides]
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
+        at = tuple(str(part) for part in error.errors()[0]["loc"])
+        for path, hint in misspelt.items():
+            if at[: len(path)] == path:
+                raise UserError(f"override of {'.'.join(path)}: the recipe has none; {hint}") from None
         raise UserError(_explain(error, where, node, overridden)) from None
 
 
@@ -63,7 +71,7 @@ def schema_text() -> str:
     return json.dumps(recipe_schema(), indent=1) + "\n"
 
 
-def _content(source: str | Path, extending: tuple[str, ...]) -> tuple[str, yaml.Node | None, dict[str, Any]]:
+def _content(source: str, extending: tuple[str, ...]) -> tuple[str, yaml.Node | None, dict[str, Any]]:
     """(where it stands, its nodes, its settings on top of those of the recipe that it extends)."""
     text, where = _read(source)
     try:
@@ -73,10 +81,19 @@ def _content(source: str | Path, extending: tuple[str, ...]) -> tuple[str, yaml.
     if not isinstance(content, dict):
         raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
     if (parent := content.pop("extends", None)) is not None:
-        if str(parent) in extending:
+        parent = _beside(str(parent), source)
+        if parent in extending:
             raise UserError(f"{where}: the recipes {' and '.join(extending)} extend each other")
-        content = _merged(_content(parent, (*extending, str(parent)))[2], content)
+        try:
+            content = _merged(_content(parent, (*extending, parent))[2], content)
+        except UserError as error:
+            raise UserError(f"{where} extends another recipe: {error}") from None
     return where, node, content
+
+
+def _beside(parent: str, source: str) -> str:
+    """A shipped recipe's name, or a path as seen from the recipe that names it."""
+    return parent if parent in shipped_recipes() or not _is_path(parent) else str(Path(source).parent / parent)
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -91,13 +108,17 @@ def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return both
 
 
-def _read(source: str | Path) -> tuple[str, str]:
-    if str(source) in shipped_recipes():
+def _is_path(source: str) -> bool:
+    """Whether it looks like one, and not like a recipe's name."""
+    return Path(source).suffix in {".yaml", ".yml"} or len(Path(source).parts) > 1
+
+
+def _read(source: str) -> tuple[str, str]:
+    if source in shipped_recipes():
         return (SHIPPED / f"{source}.yaml").read_text(encoding="utf-8"), f"recipe '{source}'"
     path = Path(source)
-    looks_like_path = path.suffix in {".yaml", ".yml"} or len(path.parts) > 1
-    if not looks_like_path:
-        raise UserError(f"no recipe '{source}'; {nearest(str(source), shipped_recipes())} (undo list recipes)")
+    if not _is_path(source):
+        raise UserError(f"no recipe '{source}'; {nearest(source, shipped_recipes())} (undo list recipes)")
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -113,8 +134,8 @@ def _yaml_problem(error: yaml.YAMLError, text: str) -> str:
     return f"{f':{mark.line + 1}' if mark else ''} is not valid YAML: {getattr(error, 'problem', None) or error}"
 
 
-def _apply(content: dict[str, Any], override: str) -> tuple[str, ...]:
-    """Sets one dotted key in place and returns its path."""
+def _apply(content: dict[str, Any], override: str, misspelt: dict[tuple[str, ...], str]) -> tuple[str, ...]:
+    """Sets one dotted key in place and returns its path; notes groups that it makes beside one of nearly that name."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise UserError(f"override '{override}' must look like key.path=value")
@@ -123,6 +144,8 @@ def _apply(content: dict[str, Any], override: str) -> tuple[str, ...]:
     for depth, part in enumerate(path[:-1]):
         if isinstance(place.get(part), str):  # a plug-in given by name alone can still have its knobs overridden
             place[part] = {"name": place[part]}
+        if depth and part not in place and difflib.get_close_matches(part, list(place), cutoff=0.6):
+            misspelt[path[: depth + 1]] = nearest(part, list(place))
         place = place.setdefault(part, {})
         if not isinstance(place, dict):
             raise UserError(f"override '{override}': '{'.'.join(path[: depth + 1])}' holds no keys")

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from undo.spec.errors import UserError
+
 MANIFEST = "manifest.json"
 CARD = "README.md"
 """A model's card: what is said of a model is no part of it."""
@@ -83,7 +85,12 @@ def sha256(path: Path) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """The file holds the old text or the new one, never a part."""
+    """The file holds the old text or the new one, never a part. Raises UserError where it cannot be written."""
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file")
     writing = path.with_name(path.name + ".writing")
-    writing.write_text(text, encoding="utf-8")
-    os.replace(writing, path)
+    try:
+        writing.write_text(text, encoding="utf-8")
+        os.replace(writing, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}") from None

@@ -140,6 +140,7 @@ def make_plan(recipe: Recipe) -> Plan:
     _refuse_unasked(recipe)
     plan = Plan(recipe, _origin(recipe), _compared(recipe), recipe.benchmarks and _settings_of(recipe.benchmarks))
     _refuse_long_rows(recipe, plan.origin)
+    _refuse_unknown_layers(recipe, plan.origin)
     adopted = _adopted(plan)
     corpus = _add_corpus(plan, adopted)
     for seed in recipe.seeds:
@@ -188,6 +189,17 @@ def _refuse_long_rows(recipe: Recipe, origin: Origin | None) -> None:
                 what = f"{extra} tokens before rows of {rows} exceed the {context} that the model reads"
                 way = f"set data.row_tokens={context - extra}" if origin else "leave it to `undo audit` of the models"
                 raise UserError(f"attacks.{name}: {what}; {way}")
+
+
+def _refuse_unknown_layers(recipe: Recipe, origin: Origin | None) -> None:
+    """Of a given model; the recipe knows those of its own."""
+    named = {name: suppress.method.named_layers() for name, suppress in recipe.suppress.items()}  # type: ignore[attr-defined]
+    if origin is None or not any(named.values()):
+        return
+    _, count = models.width_and_layers(origin.folder)
+    for name, layers in named.items():
+        if unknown := [layer for layer in layers if not 0 <= layer < count]:
+            raise UserError(f"suppress.{name}.method: no layer {unknown[0]}: this model has layers 0 to {count - 1}")
 
 
 def _refuse_twins(names: list[str]) -> None:

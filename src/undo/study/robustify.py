@@ -12,7 +12,7 @@ from undo.spec.base import nearest
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
 from undo.spec.recipe import Recipe
-from undo.spec.registry import names
+from undo.spec.registry import load, names
 from undo.study.audit import pretrained, suite_for
 
 PRESETS = ((1e7, "small"), (3e8, "medium"), (float("inf"), "large"))
@@ -136,8 +136,10 @@ def _distil(size: str, teacher: str, alpha: float | None, budget: float) -> Sett
 def _method(name: str, layers: int) -> Settings:
     """A method by its own defaults, but for the weights of the retain loss that searches on language chose.
 
-    One that steers layers takes the middle half of them (published for RMU: 5 to 11 of 14).
+    One that steers layers takes the middle half of them (published for RMU: 5 to 11 of 14), one that goes around
+    another method the usual one.
     """
     middle = list(range(layers // 4, max(layers // 4 + 1, 3 * layers // 4)))
     chosen: Settings = {"maxent": {"retain_weight": 4}, "graddiff": {"retain_weight": 20}, "rmu": {"layers": middle}}
-    return {"name": name, **chosen.get(name, {})}
+    inside = {"method": _method(METHOD, layers)} if "method" in load("methods", name).model_fields else {}
+    return {"name": name, **inside, **chosen.get(name, {})}

@@ -182,8 +182,19 @@ def test_low_precision_models_keep_their_precision(model):
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
 def test_alpha_outside_its_range_is_refused(model, alpha):
-    with pytest.raises(ValueError, match="noise_alpha"):
+    with pytest.raises(UserError, match="noise_alpha"):
         perturb(model, alpha, BETA, seed=1)
+
+
+@pytest.mark.parametrize("beta", [-1.0, float("nan"), float("inf")])
+def test_beta_outside_its_range_is_refused(model, beta):
+    with pytest.raises(UserError, match="noise_beta"):
+        perturb(model, 0.5, beta, seed=1)
+
+
+def test_a_rule_that_is_none_is_refused(model):
+    with pytest.raises(UserError, match="did you mean 'reinit'"):
+        perturb(model, 0.5, 0.1, seed=1, rule="reinitt")  # type: ignore[arg-type]
 
 
 def test_only_the_parameters_that_match_are_noised(model):

@@ -276,13 +276,14 @@ def test_a_folder_is_known_by_its_content_and_not_by_its_place(own, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.mlp.down_proj.weight", "model.layers.0.input_layernorm.weight"])
-@pytest.mark.parametrize("place", [0, -1])
+@pytest.mark.parametrize("place", [0, 1, -1])
 def test_a_change_anywhere_among_the_weights_is_another_model(own, name, place):
-    """RMU moves a matrix in the middle of the file."""
+    """RMU moves a matrix in the middle of the file, and whoever cuts a token out some of its rows."""
     folder = own()
     known = models.fingerprint(folder)
     weights = load_file(folder / "model.safetensors")
-    weights[name].view(-1)[place] += 0.5
+    flat = weights[name].view(-1)
+    flat[place and place * len(flat) // 2] += 0.5
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     assert models.fingerprint(folder) != known
 
@@ -293,6 +294,23 @@ def test_another_configuration_or_tokenizer_is_another_model(own, name):
     known = models.fingerprint(folder)
     edit(folder / name, anything=1)
     assert models.fingerprint(folder) != known
+
+
+def test_weights_that_are_no_numbers_are_refused(own):
+    folder = own()
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"no numbers .*: model.layers.1.mlp.down_proj.weight"):
+        adopt(folder)
+
+
+def test_a_file_that_was_cut_off_is_refused(own):
+    folder = own()
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="cut off"):
+        models.fingerprint(folder)
 
 
 def test_weights_are_counted_without_loading_them(own):

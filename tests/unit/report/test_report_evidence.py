@@ -349,6 +349,14 @@ def test_the_command_writes_rows_and_page(results, tmp_path):
     )
 
 
+@pytest.mark.parametrize("text", ["{", "{}"])
+def test_a_damaged_record_is_named(tmp_path, text):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "results.json").write_text(text)
+    done = CliRunner().invoke(app, ["evidence", str(tmp_path)])
+    assert isinstance(done.exception, UserError) and "broken/results.json" in str(done.exception)
+
+
 @pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
 def test_the_page_shows_oracle_matching_and_the_signal(results, of):
     html = render(of(results))

@@ -326,6 +326,16 @@ def test_extending_what_is_not_there_or_each_other_is_one_line(tmp_path):
     path.write_text(f"extends: {path}\nname: m\nsummary: s\n")
     with pytest.raises(UserError, match="extend each other"):
         load_recipe(path)
+    with pytest.raises(UserError, match=r"mine.yaml extends another recipe: cannot read .*/nowhere.yaml"):
+        load_recipe(written(tmp_path, "extends: nowhere.yaml\nname: m\nsummary: s\n"))
+
+
+def test_a_parent_is_looked_for_beside_the_recipe_that_names_it(tmp_path, monkeypatch):
+    (tmp_path / "inner").mkdir()
+    written(tmp_path / "inner", "extends: smoke\nname: parent\nsummary: s\nseeds: [7]\n", "parent.yaml")
+    mine = written(tmp_path / "inner", "extends: parent.yaml\nname: mine\nsummary: s\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe(mine.relative_to(tmp_path)).seeds == (7,) == load_recipe(mine).seeds
 
 
 @pytest.mark.parametrize("name", ["base", "oracle"])

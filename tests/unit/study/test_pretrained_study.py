@@ -177,6 +177,10 @@ def test_a_path_that_is_nowhere_is_the_users_to_mend(tmp_path, capsys):
 def test_the_readmes_recipe_is_a_study(own, tmp_path):
     readme = (Path(__file__).parents[3] / "README.md").read_text()
     path = tmp_path / "mine.yaml"
-    path.write_text(re.search(r"```yaml\n(extends:.*?)```", readme, re.DOTALL)[1].replace("./my-model", str(own)))
+    shown = re.search(r"```yaml\n(extends:.*?)```", readme, re.DOTALL)[1].replace("./my-model", str(own))
+    path.write_text(shown)
+    with pytest.raises(UserError, match="no layer 5: this model has layers 0 to 1"):
+        make_plan(load_recipe(path))
+    path.write_text(re.sub(r"layers: \[.*?\]", "layers: [1]", shown))
     plan = make_plan(load_recipe(path))
     assert {"rmu", "fresh-maxent", "undo-0.25-maxent", "undo-0.25-rmu"} <= {node.id for node in plan.models}
