@@ -158,17 +158,17 @@ def test_a_single_step_that_fails_says_why(place, tmp_path):
 @pytest.mark.parametrize(
     ("verb", "given", "says"),
     [
-        (api.suppress, {"method": "maxnet"}, "did you mean 'maxent'"),
-        (api.suppress, {"overrides": ["suppress.maxent.step=5"]}, "did you mean 'steps'"),
-        (api.distil, {"noise_alpha": 1.5}, r"must lie in \[0, 1\]"),
-        (api.distil, {"overrides": ["distil.stop.max_step=5"]}, "did you mean 'max_steps'"),
-        (api.distil, {"overrides": ["seeds=[1,2]"]}, "this makes one model; give one seed"),
+        ("suppress", {"method": "maxnet"}, "did you mean 'maxent'"),
+        ("suppress", {"overrides": ["suppress.maxent.step=5"]}, "did you mean 'steps'"),
+        ("distil", {"noise_alpha": 1.5}, r"must lie in \[0, 1\]"),
+        ("distil", {"overrides": ["distil.stop.max_step=5"]}, "did you mean 'max_steps'"),
+        ("distil", {"overrides": ["seeds=[1,2]"]}, "this makes one model; give one seed"),
     ],
     ids=str,
 )
 def test_a_wrong_step_is_refused_before_it_starts(verb, given, says, place):
     with pytest.raises(UserError, match=says):
-        verb(place.before, place.forget, place.retain, out=place.folder / "refused", **given)
+        getattr(api, verb)(place.before, place.forget, place.retain, out=place.folder / "refused", **given)
     assert not (place.folder / "refused").exists()
 
 
