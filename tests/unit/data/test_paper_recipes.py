@@ -67,7 +67,8 @@ def test_knowledge_starts_at_a_model_and_reads_data_sets_of_wmdps_format(tmp_pat
     }
     folder = write(tmp_path / "wmdp-corpora", corpora)
     paths = [f"data.dataset.{domain}.path={folder}" for domain in ("retain", "forget")]
-    recipe = load_recipe("knowledge_paper", [*paths, f"pretrained.path={trained_folder}"])
+    fitted = [f"pretrained.path={trained_folder}", "suppress.rmu.method.layers=[1]"]  # of two layers, not of 26
+    recipe = load_recipe("knowledge_paper", [*paths, *fitted])
     texts = {d: list(recipe.data.dataset.documents(d, "train")) for d in ("retain", "forget")}
     assert all(text.startswith("Network") for text in texts["retain"])
     assert all(text.startswith("Exploit") for text in texts["forget"])
