@@ -152,9 +152,10 @@ class Execution:
     def _hear(self, worker: Worker, message: dict[str, Any], crew: list[Worker]) -> bool:
         """Takes in one message. Returns whether it ended a stage."""
         stage, event = worker.stage, message["event"]
-        if stage is None:  # it ended while it was idle
-            crew.remove(worker)
-            worker.process.wait()
+        if stage is None:
+            if event == "died":  # while it was idle
+                crew.remove(worker)
+                worker.process.wait()
             return False
         if event == "progress":
             self.listener.progressed(stage, message["step"], message["steps"], message["loss"])
