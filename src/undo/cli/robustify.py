@@ -1,7 +1,7 @@
 """`undo robustify`: a model that forgets for good, with a card that says how well."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,19 +50,11 @@ def robustify(
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
     from undo.cli.summary import print_attacks, print_benchmarks
-    from undo.spec.errors import UserError
     from undo.study.environment import available_cores
 
     api.check_shard_size(shard_size)
     benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
-    if Path(model).suffix in (".yaml", ".yml"):
-        recipe = api.load_recipe(model, overrides or [])
-        _refuse_choices(context, model)
-    elif not forget or not retain:
-        raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
-    else:
-        given = overrides or []
-        recipe = api.robustify_recipe(model, forget, retain, budget, method, suite, given, benchmarks, adapter)
+    recipe = _recipe(context, benchmarks)
     if save_recipe is not None:
         api.save_recipe(recipe, save_recipe)
         print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
@@ -80,6 +72,21 @@ def robustify(
     print(f"certificate: {out / 'certificate.html'}")
     print(f"report: {made.study.folder / 'report' / 'index.html'}")
     return FAILED if made.certificate.failures else DONE
+
+
+def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
+    """The saved one with its overrides, or that of the options."""
+    from undo import api
+    from undo.spec.errors import UserError
+
+    given, chosen = context.params, {name: context.params[name] for name in CHOICES[:6]}
+    model, overrides = given["model"], given["overrides"] or []
+    if Path(model).suffix in (".yaml", ".yml"):
+        _refuse_choices(context, model)
+        return api.load_recipe(model, overrides)
+    if not chosen["forget"] or not chosen["retain"]:
+        raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
+    return api.robustify_recipe(model, **chosen, overrides=overrides, benchmarks=benchmarks)
 
 
 def _refuse_choices(context: typer.Context, recipe: str) -> None:

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from undo.report import rows as r
 from undo.report import style
+from undo.spec.recipe import Student
 
 Results = r.Results
 
@@ -18,7 +19,8 @@ def cost_bars(results: Results) -> go.Figure | None:
     made = {id: rows for id, rows in r.by_id(results).items() if rows[0]["role"] in ("teacher", "student")}
     if not oracle or not made:
         return None
-    parts = {id: _cost_parts(results, rows) for id, rows in made.items()}
+    settings = r.settings_of(results)
+    parts = {id: _cost_parts(results, rows, settings.get(id)) for id, rows in made.items()}
     costs = {name: shade for name, shade in COSTS.items() if any(part[name] for part in parts.values())}
     traces = [
         go.Bar(
@@ -39,16 +41,15 @@ def cost_bars(results: Results) -> go.Figure | None:
     return figure.update_yaxes(autorange="reversed", type="category")
 
 
-def _cost_parts(results: Results, rows: list[r.Row]) -> dict[str, float]:
+def _cost_parts(results: Results, rows: list[r.Row], student: Student | None) -> dict[str, float]:
     """Mean FLOPs over seeds of a model's suppression, of its own training, and of the rest, its teacher's outputs."""
     own_of = {f"artifacts/{stage['id']}": stage["ledger"].get("flops", 0) for stage in results.get("stages", [])}
     suppressed = {(row["id"], row["seed"]): row["flops"] for row in results["models"] if row["role"] == "teacher"}
-    made, found = r.settings_of(results), []
+    found, beside = [], student.with_teachers if student else ()
     for row in rows:
         if row["role"] == "teacher":
             found.append((row["flops"], 0.0, 0.0))
             continue
-        beside = getattr(made.get(row["id"]), "with_teachers", ())
         before = sum(suppressed.get((teacher, row["seed"]), 0.0) for teacher in (row.get("teacher"), *beside))
         own = own_of.get(row["artifact"], 0.0)
         found.append((before, own, max(0.0, row["flops"] - before - own)))

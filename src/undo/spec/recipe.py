@@ -387,13 +387,23 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _layers_exist(self) -> "Recipe":
         """A layer that the study's own models lack is refused here, and not after their pretraining."""
-        for name, suppress in self.suppress.items():
-            layers = suppress.method.named_layers()  # type: ignore[attr-defined]
-            unknown = [layer for layer in layers if self.model and not 0 <= layer < self.model.layers]
-            if self.model and unknown:
-                text = f"no layer {unknown[0]}: this model has layers 0 to {self.model.layers - 1}"
-                raise _contradiction(f"suppress.{name}.method", text)
+        for key, problem in self.unknown_layers(self.model.layers) if self.model else ():
+            raise _contradiction(key, problem)
         return self
+
+    def named_layers(self) -> dict[str, tuple[int, ...]]:
+        """The layers that each teacher's method names."""
+        methods: dict[str, Any] = {name: suppress.method for name, suppress in self.suppress.items()}
+        return {name: method.named_layers() for name, method in methods.items()}
+
+    def unknown_layers(self, count: int) -> list[tuple[str, str]]:
+        """(key, what is wrong) for each layer named beyond the `count` of a model."""
+        return [
+            (f"suppress.{name}.method", f"no layer {layer}: this model has layers 0 to {count - 1}")
+            for name, layers in self.named_layers().items()
+            for layer in layers
+            if not 0 <= layer < count
+        ]
 
     @field_validator("suppress")
     @classmethod

@@ -19,8 +19,10 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     corpus, seed = data.open_corpus(context.inputs["data"]), derive_seed(settings["seed"], "suppress")
     method: Any = load("methods", settings["method"]["name"]).model_validate(settings["method"])
     base, teacher = (_start(settings, context, corpus) for _ in range(2))
-    memo = methods.Memo(models.freeze(base) if method.needs_reference else None, seed)
-    models.output_head(base)  # found out here, where nothing is counted and nothing cast
+    reference = models.freeze(base) if method.needs_reference else None
+    if reference is not None:
+        models.output_head(reference)  # found out here, where nothing is counted and nothing cast
+    memo = methods.Memo(reference, seed)
     job = train.FitJob(
         objective=lambda model, batch: method.loss(model, batch, memo),
         batch_at=data.labelled_batches(corpus, settings["batch_rows"], seed, _labels_of(settings)),

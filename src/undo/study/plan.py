@@ -182,8 +182,9 @@ def _refuse_unasked(recipe: Recipe) -> None:
 def _refuse_long_rows(recipe: Recipe, origin: Origin | None) -> None:
     """What an attack puts before every row has to fit too. A model that the study trains reads no more than a row."""
     rows = recipe.data.row_tokens
-    for name, attack in recipe.attacks.items():
-        if extra := attack.attack.extra_tokens():  # type: ignore[attr-defined]
+    attacks: dict[str, Any] = {name: spec.attack for name, spec in recipe.attacks.items()}
+    for name, attack in attacks.items():
+        if extra := attack.extra_tokens():
             context = models.limits(origin.folder).context if origin else rows
             if context is not None and rows + extra > context:
                 what = f"{extra} tokens before rows of {rows} exceed the {context} that the model reads"
@@ -193,13 +194,10 @@ def _refuse_long_rows(recipe: Recipe, origin: Origin | None) -> None:
 
 def _refuse_unknown_layers(recipe: Recipe, origin: Origin | None) -> None:
     """Of a given model; the recipe knows those of its own."""
-    named = {name: suppress.method.named_layers() for name, suppress in recipe.suppress.items()}  # type: ignore[attr-defined]
-    if origin is None or not any(named.values()):
-        return
-    _, count = models.width_and_layers(origin.folder)
-    for name, layers in named.items():
-        if unknown := [layer for layer in layers if not 0 <= layer < count]:
-            raise UserError(f"suppress.{name}.method: no layer {unknown[0]}: this model has layers 0 to {count - 1}")
+    if origin is not None and any(recipe.named_layers().values()):
+        _, count = models.width_and_layers(origin.folder)
+        for key, problem in recipe.unknown_layers(count):
+            raise UserError(f"{key}: {problem}")
 
 
 def _refuse_twins(names: list[str]) -> None:

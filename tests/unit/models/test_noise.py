@@ -194,7 +194,7 @@ def test_beta_outside_its_range_is_refused(model, beta):
 
 def test_a_rule_that_is_none_is_refused(model):
     with pytest.raises(UserError, match="did you mean 'reinit'"):
-        perturb(model, 0.5, 0.1, seed=1, rule="reinitt")  # type: ignore[arg-type]
+        perturb(model, 0.5, 0.1, seed=1, rule="reinitt")  # type: ignore[arg-type]  # that it is none is the point
 
 
 def test_only_the_parameters_that_match_are_noised(model):

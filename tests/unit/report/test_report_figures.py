@@ -86,7 +86,7 @@ def test_the_suppression_of_all_who_teach_is_suppression():
     for row in taught:
         teachers = [m["flops"] for m in results["models"] if m["role"] == "teacher" and m["seed"] == row["seed"]]
         row["flops"] = of[row["artifact"].removeprefix("artifacts/")] + sum(teachers)
-    parts = _cost_parts(results, taught)
+    parts = _cost_parts(results, taught, r.settings_of(results)["fresh-with-rmu-maxent"])
     assert parts["suppression"] == sum(teachers) and parts["teacher's kept outputs"] == 0
 
 
