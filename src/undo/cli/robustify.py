@@ -8,18 +8,9 @@ import typer
 from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
 
-CHOICES = (
-    "forget",
-    "retain",
-    "adapter",
-    "budget",
-    "method",
-    "suite",
-    "benchmark",
-    "benchmark_tasks",
-    "benchmark_limit",
-)
-"""Options that a saved recipe has chosen already."""
+CHOICES = ("forget", "retain", "adapter", "budget", "method", "suite")
+ASKED = ("benchmark", "benchmark_tasks", "benchmark_limit")
+"""Options that a saved recipe has chosen already: how it is made, and what lm-eval asks."""
 Method = Annotated[
     str, typer.Option(help="How to suppress (undo list methods); sam, repnoise and tar go around maxent.")
 ]
@@ -79,7 +70,7 @@ def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
     from undo import api
     from undo.spec.errors import UserError
 
-    given, chosen = context.params, {name: context.params[name] for name in CHOICES[:6]}
+    given, chosen = context.params, {name: context.params[name] for name in CHOICES}
     model, overrides = given["model"], given["overrides"] or []
     if Path(model).suffix in (".yaml", ".yml"):
         _refuse_choices(context, model)
@@ -92,7 +83,7 @@ def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
 def _refuse_choices(context: typer.Context, recipe: str) -> None:
     from undo.spec.errors import UserError
 
-    for name in CHOICES:
+    for name in CHOICES + ASKED:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = name.replace("_", "-")
