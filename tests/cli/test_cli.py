@@ -85,13 +85,26 @@ def test_what_only_a_stage_finds_out_is_one_line_with_its_name(tmp_path):
     assert error.startswith("error: rmu (seed 1): no parameter matches ")
 
 
-@pytest.mark.parametrize(("text", "says"), [("{bad", "is not valid JSON"), ("{}", "lacks curves, environment")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("{bad", "is not valid JSON"), ("{}", "damaged at $: 'study' is a required property")]
+)
 def test_results_that_are_none_are_refused_in_one_line(text, says, tmp_path):
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "results.json").write_text(text)
     done = undo("report", str(tmp_path))
     assert done.returncode == 2 and says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_results_damaged_within_are_refused_where_the_damage_is(tmp_path):
+    results = make_results()
+    results["models"][1]["retain"] = "much"
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    done = undo("report", str(tmp_path))
+    assert done.returncode == 2
+    assert (
+        f"{tmp_path / 'results.json'} is damaged at $.models[1].retain: 'much' is not of type 'number'" in done.stderr
+    )
 
 
 def test_help_is_fast_and_needs_no_torch():

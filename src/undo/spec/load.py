@@ -17,6 +17,20 @@ from undo.spec.recipe import Recipe
 SHIPPED = files("undo.recipes")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without a key that stands twice in one mapping, of which a loader would take the last in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: list[Any] = []
+        for key, _ in node.value:
+            if key.value in seen:
+                problem = f"the key '{key.value}' stands here a second time"
+                raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
+            seen.append(key.value)
+        return node
+
+
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     return sorted(path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml"))
@@ -75,7 +89,7 @@ def _content(source: str, extending: tuple[str, ...]) -> tuple[str, yaml.Node | 
     """(where it stands, its nodes, its settings on top of those of the recipe that it extends)."""
     text, where = _read(source)
     try:
-        node, content = yaml.compose(text), yaml.safe_load(text)
+        node, content = yaml.compose(text, _Loader), yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise UserError(f"{where}{_yaml_problem(error, text)}") from None
     if not isinstance(content, dict):

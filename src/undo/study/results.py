@@ -7,6 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
 from undo.spec.errors import UserError
 from undo.spec.registry import load
 from undo.study.artifacts import Store
@@ -22,7 +25,7 @@ def results_schema() -> dict[str, Any]:
 
 
 def load_results(study: Path) -> dict[str, Any]:
-    """The results in a study's folder. Raises UserError where there are none, with what to do about it."""
+    """The results in a study's folder. Raises UserError where there are none whole, with what to do about it."""
     path, recipe = results_file(study), study / "recipe.yaml"
     if not path.is_file() and recipe.is_file():
         raise UserError(f"{study} is not finished; go on with: {resume(study)}")
@@ -32,8 +35,9 @@ def load_results(study: Path) -> dict[str, Any]:
         raise UserError(f"{study} holds no report/results.json; name the folder that 'undo run' printed") from None
     except ValueError as error:
         raise UserError(f"{path} is not valid JSON ({error}); write it again with 'undo run'") from None
-    if missing := sorted(set(results_schema()["required"]).difference(results if isinstance(results, dict) else ())):
-        raise UserError(f"{path} lacks {', '.join(missing)}; write it again with 'undo run'")
+    if damage := best_match(Draft202012Validator(results_schema()).iter_errors(results)):
+        problem = damage.message if len(damage.message) <= 120 else f"...{damage.message[-80:]}"  # a long value leads
+        raise UserError(f"{path} is damaged at {damage.json_path}: {problem}; write it again with 'undo run'")
     return results
 
 

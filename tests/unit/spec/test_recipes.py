@@ -126,6 +126,13 @@ def test_yaml_that_is_none_names_its_line(tmp_path, text, line):
     assert refusal(tmp_path / "wrong.yaml").startswith(f"{tmp_path / 'wrong.yaml'}:{line} is not valid YAML: ")
 
 
+def test_a_key_given_twice_is_not_silently_the_last_one(tmp_path):
+    (tmp_path / "twice.yaml").write_text("name: x\npretrain:\n  base_steps: 1\n  base_steps: 2\n")
+    assert refusal(tmp_path / "twice.yaml").endswith(
+        "4 is not valid YAML: the key 'base_steps' stands here a second time"
+    )
+
+
 def test_a_control_character_is_one_line_too(tmp_path):
     (tmp_path / "zero.yaml").write_text(SMOKE + "\0")
     assert "not valid YAML" in refusal(tmp_path / "zero.yaml")
