@@ -428,7 +428,7 @@ def test_a_search_tries_as_many_settings_of_every_method(name):
     assert set(tried.values()) == {6}
 
 
-@pytest.mark.parametrize("name", ["arithmetic_search", "language_search"])
+@pytest.mark.parametrize("name", ["arithmetic_search", "language_search", "knowledge_search", "concept_search"])
 def test_no_method_goes_without_a_search(name):
     searched = {teacher.method.name for teacher in load_recipe(name).suppress.values()}
     assert searched | {"gradient_routing"} == set(names("methods"))
