@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from undo import data, train
@@ -154,6 +155,19 @@ def test_the_loss_depends_on_its_arguments_alone(method, trained_model, batch, m
         losses.append(method.loss(trained_model, batch, memo).total)
     assert torch.equal(*losses)
     assert all(torch.equal(rows.ids, ids) for rows, ids in zip(batch, before, strict=True))
+
+
+@every_method
+def test_a_step_costs_no_more_than_the_plan_says(method, trained_model, batch, memo_of):
+    """Of four rows, where SAM's one row without targets per part weighs more than in any recipe."""
+    memo = memo_of(method)
+    with FlopCounterMode(display=False) as pass_over_both, torch.no_grad():
+        for rows in batch:
+            cross_entropy(predict(trained_model, rows), rows.targets)
+    with FlopCounterMode(display=False) as step:
+        method.loss(trained_model, batch, memo).total.backward()
+    passes = step.get_total_flops() / (pass_over_both.get_total_flops() / 2)
+    assert 0.4 * method.passes < passes < 1.05 * method.passes
 
 
 @every_method

@@ -42,6 +42,11 @@ class Method(Plugin, ABC):
     sums_over_parts: ClassVar[bool] = True
     """Whether the losses of the parts of a step add up to the loss of the whole, so that micro-batches may cut it."""
 
+    @property
+    def passes(self) -> int:
+        """What a step costs at most, in forward passes over its forget or retain rows (a backward pass is two)."""
+        return 8 if self.needs_reference else 6
+
     @abstractmethod
     def loss(self, model: PreTrainedModel, batch: Batch, memo: Memo) -> LossTerms:
         """The loss on one step's retain and forget rows. Pure: no state is kept between steps."""

@@ -32,6 +32,11 @@ class Wrapper(Method):
         """Whether the method inside needs one."""
         return self.inner.needs_reference
 
+    @property
+    def passes(self) -> int:
+        """The inner method's, and forward and backward once more over the forget rows."""
+        return self.inner.passes + self.inner.passes // 2
+
     def named_layers(self) -> tuple[int, ...]:
         """The inner method's."""
         return self.inner.named_layers()

@@ -25,6 +25,11 @@ class TAR(Wrapper):
     resistance_weight: float = Field(4.0, ge=0)
     """Weight of the loss at the attacked weights (paper: 4)."""
 
+    @property
+    def passes(self) -> int:
+        """The inner method's, and forward and backward over the forget rows in and after the adversary's steps."""
+        return self.inner.passes + 3 * (self.inner_steps + 1)
+
     def loss(self, model, batch, memo) -> LossTerms:
         """The inner method's parts, and the divergence at the attacked weights, nats per token."""
         moving, rows = models.movable(model), batch.forget

@@ -283,7 +283,7 @@ class _Replication:
     def _teacher(self, name: str, base: ModelNode) -> ModelNode:
         suppress = self.recipe.suppress[name]
         settings = {**suppress.model_dump(mode="json"), "seed": self.seed, "model": self.shape}
-        flops = suppress.steps * 2 * suppress.batch_rows * self._row_flops(3)
+        flops = suppress.steps * suppress.batch_rows * self._row_flops(suppress.method.passes)  # type: ignore[attr-defined]
         stage = self._add("suppress", name, settings, {"model": base.stage}, suppress.steps, flops)
         return ModelNode(name, "teacher", self.seed, stage, method=suppress.method.name)  # type: ignore[attr-defined]
 
