@@ -1,5 +1,6 @@
 """Claims judged by what recorded studies found: effect, interval, and a verdict that says no more than the interval."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,7 +49,7 @@ def as_json(rows: list[Evidence]) -> list[dict[str, Any]]:
 
 def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
     """The evidence page: a table per claim, then what limits each of the records that the rows are from."""
-    parts = [HEAD]
+    parts = [HEAD, _overview(rows)]
     for claim in CLAIMS:
         of = [row for row in rows if row.claim == claim.id]
         parts.append(f"\n## {claim.id}. {claim.text}\n\nEffect: {claim.unit}.\n")
@@ -96,6 +97,19 @@ def _verdict(found: r.Estimate, shown_from: float) -> str:
     return leaning if leaning == PARTLY or found.high <= shown_from else f"{FAILS} (not shown)"
 
 
+def _overview(rows: list[Evidence]) -> str:
+    """Claims by settings: how many rows have which verdict."""
+    settings = sorted({row.setting for row in rows})
+    lines = [f"| claim | {' | '.join(settings)} |", "|---" * (1 + len(settings)) + "|"]
+    for claim in CLAIMS:
+        verdicts = {
+            of: Counter(row.verdict for row in rows if (row.claim, row.setting) == (claim.id, of)) for of in settings
+        }
+        cells = [", ".join(f"{verdict}: {n}" for verdict, n in sorted(verdicts[of].items())) or "-" for of in settings]
+        lines.append(f"| {claim.id}. {claim.text} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _table(rows: list[Evidence]) -> str:
     titles = ("setting", "compared", "n", "effect, 95 % interval", "verdict", "record, command")
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
@@ -114,4 +128,6 @@ difference, its interval Student's at 95 %. A claim holds where the whole interv
 where it lies below; where it lies on the line, the claim holds partly if the mean is above, and that it fails is not
 shown if the mean is below. Rows of one setting share seeds, and often models: they are several looks
 at the same few samples, not so many confirmations.
+
+Rows by verdict:
 """

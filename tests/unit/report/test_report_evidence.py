@@ -1,6 +1,7 @@
 """Evidence: effects worked out again from the curves, verdicts from the intervals, losses like accuracies."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -347,6 +348,16 @@ def test_the_command_writes_rows_and_page(results, tmp_path):
         page == as_markdown(gather({"synthetic": results}), {"synthetic": results})
         and "No record speaks about it yet" in page
     )
+
+
+def test_the_page_opens_with_how_many_rows_say_what(results):
+    row = next(row for row in gather({"one": results}) if row.claim == "C3")
+    rows = [row, replace(row, verdict="partly"), row, replace(row, setting="zoo")]
+    overview = as_markdown(rows, {"one": results}).partition("## C1")[0]
+    assert f"| claim | {row.setting} | zoo |" in overview
+    (line,) = [line for line in overview.splitlines() if line.startswith("| C3. ")]
+    assert line.endswith(f" | {row.verdict}: 2, partly: 1 | {row.verdict}: 1 |")
+    assert any(line.startswith("| C7. ") and line.endswith(" | - | - |") for line in overview.splitlines())
 
 
 @pytest.mark.parametrize("text", ["{", "{}"])
