@@ -16,7 +16,7 @@ class UNDIAL(Method):
     The demoted reference has `strength` less on the true token's logit. The paper states the cross-entropy, which
     differs from the divergence by a constant; the divergence is 0 once the goal is reached. Where the model cannot know
     which token is the true one, as in text that it has not learnt by heart, all that it can reach is the mean of these
-    targets, which is close to the reference itself: facts are suppressed, languages hardly (docs/log.md).
+    targets, which is close to the reference itself: languages are hardly suppressed (docs/log.md).
     """
 
     needs_reference: ClassVar[bool] = True

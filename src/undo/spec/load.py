@@ -164,7 +164,7 @@ def _apply(content: dict[str, Any], override: str, misspelt: dict[tuple[str, ...
         if not isinstance(place, dict):
             raise UserError(f"override '{override}': '{'.'.join(path[: depth + 1])}' holds no keys")
     try:
-        place[path[-1]] = yaml.safe_load(_number(value))
+        place[path[-1]] = yaml.load(_number(value), _Loader)
     except yaml.YAMLError:
         raise UserError(f"override '{override}': the value is not valid YAML") from None
     return path

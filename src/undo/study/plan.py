@@ -282,10 +282,11 @@ class _Replication:
 
     def _teacher(self, name: str, base: ModelNode) -> ModelNode:
         suppress = self.recipe.suppress[name]
+        method: Any = suppress.method
         settings = {**suppress.model_dump(mode="json"), "seed": self.seed, "model": self.shape}
-        flops = suppress.steps * suppress.batch_rows * self._row_flops(suppress.method.passes)  # type: ignore[attr-defined]
+        flops = suppress.steps * suppress.batch_rows * self._row_flops(method.passes)
         stage = self._add("suppress", name, settings, {"model": base.stage}, suppress.steps, flops)
-        return ModelNode(name, "teacher", self.seed, stage, method=suppress.method.name)  # type: ignore[attr-defined]
+        return ModelNode(name, "teacher", self.seed, stage, method=method.name)
 
     def _student(self, made: MadeStudent, teachers: dict[str, ModelNode], base: ModelNode) -> ModelNode:
         distil = self.recipe.distil

@@ -7,9 +7,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
-
 from undo.spec.errors import UserError
 from undo.spec.registry import load
 from undo.study.artifacts import Store
@@ -26,6 +23,9 @@ def results_schema() -> dict[str, Any]:
 
 def load_results(study: Path) -> dict[str, Any]:
     """The results in a study's folder. Raises UserError where there are none whole, with what to do about it."""
+    from jsonschema import Draft202012Validator  # not needed to run a study, and slow to import
+    from jsonschema.exceptions import best_match
+
     path, recipe = results_file(study), study / "recipe.yaml"
     if not path.is_file() and recipe.is_file():
         raise UserError(f"{study} is not finished; go on with: {resume(study)}")

@@ -293,6 +293,7 @@ def test_overrides_apply_in_order():
         ),
         ("distil.stop.max_gap=big", "override of distil.stop.max_gap: "),
         ("seeds=[1", "override 'seeds=[1': the value is not valid YAML"),
+        ("distil.stop={max_gap: 0.1, max_gap: 0.2}", "the value is not valid YAML"),
         ("distil.students.0.init=fresh", "'distil.students' holds no keys"),
         ("suppress.rmu.method.layer=[1]", "unknown key 'layer'; did you mean 'layers'?"),
         ("suppress.rmu.method=rmux", "no 'rmux' among the methods; did you mean 'rmu'?"),
