@@ -7,60 +7,52 @@ models of one seed.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from undo.report import rows as r
+from undo.report.effects import Asked, Correlation, Less, Measure, Share, recovery
 from undo.report.rows import Results
-from undo.study.scores import within_noise, worst_case
+from undo.study.plan import NOISE
 
 LOST = 0.05  # of accuracy, or of a loss relative to the other, as the rule for students
-Effects = Iterator[tuple[str, list[float]]]
-"""(what was compared, the effect in every seed), as often as a study compares it."""
+AFFORDABLE = 0.8  # of the oracle's compute, at which the strongest noise is said to reach it
+
+
+class Effect(NamedTuple):
+    """What was compared, by which measure, and what keeps the claim from holding whatever the measure says.
+
+    `useless` says that it keeps the claim from holding in part too; `retain` is the pair whose retain stands beside.
+    """
+
+    what: str
+    measure: Measure
+    but: str = ""
+    useless: bool = False
+    retain: Less | None = None
+
+
+Effects = Iterator[Effect]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim, how studies are asked about it, and from which effect on it is shown and not merely pointed to."""
+    """A claim, how studies are asked about it, and from which effect on it is shown and not merely pointed to.
+
+    A `specific` one has to be shown in specific recovery too, which tells forgetting from learning slowly.
+    """
 
     id: str
     text: str
     unit: str
     effects: Callable[[Results], Effects]
     shown_from: float = 0.0
-
-
-def _recovery(results: Results, model: str, budget: int | None = None) -> dict[int, float]:
-    """Worst case over the variants of the first attack, by seed; larger is more relearnt, for losses too."""
-    attack, higher = r.attacks(results)[0], r.higher_is_better(results, "forget")
-    step = r.budgets(results, attack)[-1] if budget is None else budget
-    seeds = r.curves_of(results, attack, model)
-    sign = 1 if higher else -1
-    return {seed: sign * worst_case(curves, "forget", step, higher) for seed, curves in seeds.items()}
-
-
-def _less_relearnt(results: Results, model: str, than: str, budget: int | None = None) -> list[float]:
-    """How much less of the skill comes back to one model than to another, by seed."""
-    one, other = _recovery(results, model, budget), _recovery(results, than, budget)
-    return [other[seed] - one[seed] for seed in one if seed in other]
-
-
-def _shares(results: Results, model: str, floor: str, ceiling: str, budget: int | None = None) -> list[float]:
-    """Where a model's recovery lies between two others', by seed: 0 the floor's, 1 the ceiling's.
-
-    Nothing where floor and ceiling cannot be told apart.
-    """
-    one, low, high = (_recovery(results, id, budget) for id in (model, floor, ceiling))
-    seeds = [seed for seed in one if seed in low and seed in high]
-    spans = [low[seed] - high[seed] for seed in seeds]
-    error = results["metrics"]["forget"].get("standard_error", 0.0)  # decides for one seed only; older records lack it
-    if not seeds or within_noise(spans, error):
-        return []
-    return [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
+    specific: bool = True
 
 
 def _teachers(results: Results) -> list[str]:
     """Those that were attacked."""
-    return [row["id"] for row in r.of_role(results, "teacher") if _recovery(results, row["id"])]
+    return [row["id"] for row in r.of_role(results, "teacher") if recovery(results, row["id"])]
 
 
 def _taught(results: Results, teacher: str) -> list[r.Row]:
@@ -69,10 +61,21 @@ def _taught(results: Results, teacher: str) -> list[r.Row]:
 
 
 def _oracle_matching(results: Results) -> Effects:
+    """The base's own weights and a fresh start, both matched to the oracle; taught alike where there are such."""
+    fresh = _oracles_students(results)
     for id in (row["id"] for row in _taught(results, "oracle")):
-        at_the_base = _setting(results, id, "noise_from") == "base" and r.by_id(results)[id][0]["noise_alpha"] == 0
-        for other in _oracles_students(results) if at_the_base else ():
-            yield f"{other} against {id}", _less_relearnt(results, other, id)
+        if _setting(results, id, "noise_from") == "base" and r.by_id(results)[id][0]["noise_alpha"] == 0:
+            alike = [other for other in _taught_like(results, id, "oracle", "init", *NOISE) if other in fresh]
+            for other in alike or fresh:
+                what = f"{other}{_last_loss(results, other)} against {id}{_last_loss(results, id)}"
+                yield Effect(what, Less(other, id))
+
+
+def _last_loss(results: Results, student: str) -> str:
+    """How far from its teacher a student ended."""
+    losses = [row["distil"]["losses"][-3:] for row in r.by_id(results)[student] if row["distil"].get("losses")]
+    left = r.estimate(value for looks in losses for _, value in looks).mean
+    return "" if left is None else f" (KL {left:.2f})"
 
 
 def _fresh(results: Results, teacher: str) -> list[str]:
@@ -85,14 +88,15 @@ def _fresh(results: Results, teacher: str) -> list[str]:
 def _distilled(results: Results) -> Effects:
     for teacher in _teachers(results):
         for id in _fresh(results, teacher):
-            yield f"{id} against {teacher}{_lost(results, teacher)}", _less_relearnt(results, id, teacher)
+            lost = _lost(results, teacher, "base")
+            yield Effect(f"{id} against {teacher}{lost and f' ({lost})'}", Less(id, teacher))
 
 
-def _lost(results: Results, teacher: str) -> str:
-    """A word of warning for a teacher that lost much of what was to be kept: its retain performance."""
-    if _as_useful(results, teacher, "base"):
+def _lost(results: Results, model: str, than: str) -> str:
+    """A word of warning for a model that lost much of what was to be kept: its retain performance."""
+    if _as_useful(results, model, than):
         return ""
-    return f" (retain {r.mean_of(r.by_id(results)[teacher], 'retain').text(r.form_of(results, 'retain'))})"
+    return f"retain {r.mean_of(r.by_id(results)[model], 'retain').text(r.form_of(results, 'retain'))}"
 
 
 def _noised_by_alpha(results: Results, teacher: str) -> list[str]:
@@ -103,7 +107,7 @@ def _rises_with_alpha(results: Results) -> Effects:
     """Per teacher and kind of noise, the students with most and with least of it."""
     for teacher in _teachers(results):
         for low, *_, high in (family for family in _noise_families(results, teacher) if len(family) > 1):
-            yield f"{high} against {low}", _less_relearnt(results, high, low)
+            yield Effect(f"{high} against {low}", Less(high, low))
 
 
 def _noise_families(results: Results, teacher: str) -> Iterable[list[str]]:
@@ -115,21 +119,47 @@ def _noise_families(results: Results, teacher: str) -> Iterable[list[str]]:
     return families.values()
 
 
+def _rises_with_compute(results: Results) -> Effects:
+    """Over all noised students of a teacher: within a seed, robustness is recovery on another scale."""
+    for teacher in _teachers(results):
+        noised = [row["id"] for row in _taught(results, teacher) if row["student_init"] == "noised"]
+        costs = {id: _compute(results, id) for id in noised}
+        if len(noised) > 2 and all(costs.values()):
+            yield Effect(f"over {len(noised)} noised students of {teacher}", Correlation(costs, ranks=False))
+
+
+def _compute(results: Results, model: str) -> dict[int, float]:
+    """What a model cost of what the oracle did, by seed; nothing where the oracle's cost is not known."""
+    oracle = {row["seed"]: row["flops"] for row in r.by_id(results).get("oracle", [])}
+    rows = r.by_id(results)[model]
+    return {row["seed"]: row["flops"] / oracle[row["seed"]] for row in rows if oracle.get(row["seed"])}
+
+
 def _reaches_oracle(results: Results) -> Effects:
     for teacher in _teachers(results):
         for strongest in _noised_by_alpha(results, teacher)[-1:]:
-            yield strongest, _shares(results, strongest, teacher, "oracle")
+            cost = r.estimate(_compute(results, strongest).values()).mean
+            what = strongest if cost is None else f"{strongest} at {cost:.2f}"
+            dear = "it costs more" if cost is not None and round(cost, 2) > AFFORDABLE else ""
+            yield Effect(what, Share(strongest, teacher, "oracle"), dear)
 
 
 def _pareto(results: Results) -> Effects:
-    """The strongest noised student against the most robust of the suppressed models that keep as much as it does."""
+    """The strongest noised student against suppressed models that keep as much as it does, before and after an attack.
+
+    In what comes back against the one to which least does, in what is kept then against the one that keeps most.
+    """
     suppressed = [id for id in _teachers(results) if not _localised(results, id)]
     for student in _strongest(results):
         rivals = [id for id in suppressed if _as_useful(results, id, student)]
-        for step in _early_and_last(results) if len(rivals) > 3 else []:
-            best = min(rivals, key=lambda id: r.estimate(_recovery(results, id, step).values()).mean or 0.0)
-            what = f"{student} against {best}, the best of {len(rivals)}, after {step} steps"
-            yield what, _less_relearnt(results, student, best, step)
+        for step in [0, *_early_and_last(results)] if len(rivals) > 3 else []:
+            pairs = [Less(student, rival, step) for rival in rivals]
+            hard = min(pairs, key=lambda pair: fmean(pair.values(Asked(results))))
+            kept = min(pairs, key=lambda pair: fmean(pair.retained(results)))
+            best = f"in forget {hard.than}, in retain {kept.than}"
+            what = f"{student} after {step} steps against the best of {len(rivals)} ({best})"
+            worse = r.estimate(kept.retained(results)).high
+            yield Effect(what, hard, "it keeps less" if worse is not None and worse < 0 else "", retain=kept)
 
 
 def _early_and_last(results: Results) -> list[int]:
@@ -153,7 +183,7 @@ def _localisation(results: Results) -> Effects:
     for id in _teachers(results):
         for student in _strongest(results) if _localised(results, id) else []:
             if _as_useful(results, id, student):
-                yield f"{id} against {student}", _less_relearnt(results, id, student)
+                yield Effect(f"{id} against {student}", Less(id, student))
 
 
 def _carries(results: Results) -> Effects:
@@ -161,18 +191,20 @@ def _carries(results: Results) -> Effects:
     if results["recipe"].get("pretrained"):
         for teacher in _teachers(results):
             for id in _noised_by_alpha(results, teacher):
-                yield f"{id} against {teacher}", _less_relearnt(results, id, teacher)
+                yield Effect(f"{id} against {teacher}", Less(id, teacher))
 
 
 def _few_labels(results: Results) -> Effects:
+    """Teachers of few labels, right or in part wrong, beside one of the same method that saw all of them."""
     suppress = results["recipe"]["suppress"]
-    right = {name: knobs for name, knobs in suppress.items() if r.right_labels(knobs)}
-    few = {name: knobs for name, knobs in right.items() if knobs.get("label_share", 1) < 1}
+    few = {name: knobs for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1}
     for name, knobs in few.items():
-        alike = [other for other in right if other not in few and _method(right[other]) == _method(knobs)]
-        for full in (full for full in alike[:1] if _as_useful(results, name, full)):
+        alike = [other for other in suppress if other not in few and _method(suppress[other]) == _method(knobs)]
+        for full in alike[:1]:
+            lost = _lost(results, name, full)
             for id, usual in product(_fresh(results, name), _fresh(results, full)):
-                yield f"{id} ({_labels(knobs)}) against {full}", _shares(results, id, full, usual)
+                what = f"{id} ({_labels(knobs)}) against {full}"
+                yield Effect(what, Share(id, full, usual), lost and f"its teacher: {lost}", useless=True)
 
 
 def _method(knobs: r.Row) -> str:
@@ -181,7 +213,8 @@ def _method(knobs: r.Row) -> str:
 
 def _labels(knobs: r.Row) -> str:
     share, retain = knobs["label_share"], knobs.get("retain_label_share")
-    return f"{100 * share:g} % of the {'' if retain in (None, share) else 'forget '}labels"
+    right = "" if r.right_labels(knobs) else f", {100 * knobs['label_precision']:g} % of them right"
+    return f"{100 * share:g} % of the {'' if retain in (None, share) else 'forget '}labels{right}"
 
 
 def _as_useful(results: Results, model: str, than: str) -> bool:
@@ -200,12 +233,12 @@ def _diffuse(results: Results) -> Effects:
                 yield _short_of_oracle(results, id, teacher)
 
 
-def _short_of_oracle(results: Results, student: str, teacher: str) -> tuple[str, list[float]]:
+def _short_of_oracle(results: Results, student: str, teacher: str) -> Effect:
     """After as many steps as still tell teacher and oracle apart: few, where the attack teaches the oracle too."""
     budgets = r.budgets(results, r.attacks(results)[0])
-    shares = {step: _shares(results, student, teacher, "oracle", step) for step in budgets}
-    step = max((step for step in budgets if shares[step]), default=budgets[-1])
-    return f"{student}, short of the oracle after {step} steps", [1 - share for share in shares[step]]
+    at = {step: Share(student, teacher, "oracle", step, short=True) for step in budgets}
+    step = max((step for step in budgets if at[step].values(Asked(results))), default=budgets[-1])
+    return Effect(f"{student}, short of the oracle after {step} steps", at[step])
 
 
 def _oracles_students(results: Results) -> list[str]:
@@ -215,7 +248,7 @@ def _oracles_students(results: Results) -> list[str]:
 def _plastic(results: Results) -> Effects:
     """A student of the oracle cannot have been told anything, so what it relearns sooner is plasticity."""
     for id in _oracles_students(results):
-        yield f"oracle against {id}", _less_relearnt(results, "oracle", id)
+        yield Effect(f"oracle against {id}", Less("oracle", id))
 
 
 def _nothing_passed(results: Results) -> Effects:
@@ -223,7 +256,7 @@ def _nothing_passed(results: Results) -> Effects:
     for student in _oracles_students(results):
         for teacher in _teachers(results):
             for id in _taught_like(results, student, teacher, "top_k") or _fresh(results, teacher):
-                yield f"{id} between {teacher} and {student}", _shares(results, id, teacher, student)
+                yield Effect(f"{id} between {teacher} and {student}", Share(id, teacher, student))
 
 
 def _taught_like(results: Results, student: str, teacher: str, *but: str) -> list[str]:
@@ -248,7 +281,7 @@ def _shared_start(results: Results) -> Effects:
     for teacher, id in _of_init(results, "base_init"):
         for other in _taught_like(results, id, teacher, "init"):
             if r.by_id(results)[other][0]["student_init"] == "fresh":
-                yield f"{other} against {id}", _less_relearnt(results, other, id)
+                yield Effect(f"{other} against {id}", Less(other, id))
 
 
 def _filtered(results: Results) -> Effects:
@@ -257,42 +290,37 @@ def _filtered(results: Results) -> Effects:
         if _setting(results, id, "filter_share") is not None:
             alike = [other for other in _taught_like(results, id, teacher, "filter_share") if other != id]
             for other in alike or _fresh(results, teacher):
-                yield f"{id} against {other}", _less_relearnt(results, id, other)
+                yield Effect(f"{id} against {other}", Less(id, other))
 
 
 def _distilled_alone(results: Results) -> Effects:
     for id in _fresh(results, "base"):
-        yield f"{id} against base", _less_relearnt(results, id, "base")
+        yield Effect(f"{id} against base", Less(id, "base"))
 
 
 def _for_half(results: Results) -> Effects:
     """Students that cost at most half of the oracle and keep what their teachers could."""
-    last = r.budgets(results, attack := r.attacks(results)[0])[-1]
-    for id, score in r.scores_at(results, attack, last).items():
-        teacher = r.by_id(results)[id][0].get("teacher") or ""
-        cheap = score["relative_compute"] is not None and score["relative_compute"] <= 0.5
+    for id, rows in r.by_id(results).items():
+        cost = r.estimate(_compute(results, id).values()).mean
+        teacher = rows[0].get("teacher") or ""
         useful = teacher in results["recipe"]["suppress"] and _as_useful(results, teacher, "base")
+        cheap = cost is not None and cost <= 0.5 and recovery(results, id)
         for step in _early_and_last(results) if useful and cheap and r.keeps_retain(results, id) else []:
-            what = f"{id} at {score['relative_compute']:.2f}, after {step} steps"
-            yield what, _shares(results, id, teacher, "oracle", step)
+            yield Effect(f"{id} at {cost:.2f}, after {step} steps", Share(id, teacher, "oracle", step))
 
 
 def _signal_predicts(results: Results) -> Effects:
-    """Rank correlation, over teachers, of the signal left with what their fresh students relearn."""
-    from scipy.stats import spearmanr  # takes a second to import
-
-    signals = {(row["id"], row["seed"]): row.get("forget_signal") for row in results["models"]}
+    """The less signal is left in a teacher, the less its fresh student relearns; loss of retain would tell too."""
     useful = [teacher for teacher in _teachers(results) if _as_useful(results, teacher, "base")]
-    relearnt = {teacher: _recovery(results, id) for teacher in useful for id in _fresh(results, teacher)}
-    if len(relearnt) < 4:
-        return
-    ranks, seeds = [], set.intersection(*map(set, relearnt.values()))
-    for seed in sorted(seed for seed in seeds if all(signals.get((id, seed)) is not None for id in relearnt)):
-        left, back = [signals[teacher, seed] for teacher in relearnt], [of[seed] for of in relearnt.values()]
-        if len(set(left)) > 1 and len(set(back)) > 1:  # else there is nothing to rank
-            found: Any = spearmanr(left, back)  # its stubs know no attributes
-            ranks.append(float(found.statistic))
-    yield f"over the teachers {', '.join(relearnt)}", ranks
+    fresh = {id: teacher for teacher in useful for id in _fresh(results, teacher)}
+    left = {id: _less_signal(results, teacher) for id, teacher in fresh.items()}
+    if len(left) > 3 and all(left.values()):
+        yield Effect(f"over the teachers {', '.join(fresh.values())}", Correlation(left, ranks=True))
+
+
+def _less_signal(results: Results, teacher: str) -> dict[int, float]:
+    signals = {row["seed"]: row.get("forget_signal") for row in r.by_id(results)[teacher]}
+    return {seed: -signal for seed, signal in signals.items() if signal is not None}
 
 
 LESS = "how much less of the forget skill the attack brings back (accuracy, or nats per token), by seed"
@@ -302,12 +330,24 @@ CLAIMS = [
     Claim("C3", "UNDO: more noise, more robustness", LESS, _rises_with_alpha),
     Claim(
         "C3b",
-        "UNDO at its strongest is as robust as data filtering",
+        "UNDO at its strongest is as robust as data filtering, for at most 0.8 of its compute",
         "relative robustness, 0 suppressed, 1 oracle; the claim asks for 0.95",
         _reaches_oracle,
         0.95,
     ),
-    Claim("C4", "UNDO is ahead of what is only suppressed, robustly trained or not", LESS, _pareto),
+    Claim(
+        "C3c",
+        "The more compute a noised student took, the more robust it is",
+        "correlation of robustness with compute over the noised students of a teacher, by seed; in line at 1",
+        _rises_with_compute,
+        specific=False,
+    ),
+    Claim(
+        "C4",
+        "Pareto: UNDO relearns less than what is only suppressed, robustly trained or not, and keeps no less",
+        f"{LESS}; retain beside it, against the rival that keeps most",
+        _pareto,
+    ),
     Claim("C5", "It carries to a pretrained model", LESS, _carries),
     Claim(
         "C6",
@@ -328,6 +368,7 @@ CLAIMS = [
         "Plasticity: a student of the oracle, which has nothing to pass on, relearns faster than it",
         LESS,
         _plastic,
+        specific=False,
     ),
     Claim(
         "P2",
@@ -348,6 +389,7 @@ CLAIMS = [
         "The signal left in a teacher predicts what its fresh student relearns",
         "rank correlation over teachers, by seed",
         _signal_predicts,
+        specific=False,
     ),
     Claim("P5", "Localising the skill while training leaves less to relearn than UNDO", LESS, _localisation),
     Claim(

@@ -1,12 +1,13 @@
 """Claims judged by what recorded studies found: effect, interval, and a verdict that says no more than the interval."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from undo.data.dataset import Dataset
 from undo.report import rows as r
-from undo.report.claims import CLAIMS, Claim
+from undo.report.claims import CLAIMS, Claim, Effect
+from undo.report.effects import Asked
 from undo.report.rows import Results
 from undo.report.words import caveats
 from undo.spec.registry import load, names
@@ -15,36 +16,80 @@ HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A mean over seeds with its 95 % interval, which a single seed has not."""
+
+    effect: float
+    ci_low: float | None
+    ci_high: float | None
+
+    @classmethod
+    def of(cls, found: r.Estimate) -> "Interval":
+        """As it is written down."""
+        assert found.mean is not None
+        low, high = (None if end is None else round(end, 4) for end in (found.low, found.high))
+        return cls(round(found.mean, 4), low, high)
+
+    @property
+    def text(self) -> str:
+        """`0.12 [0.08, 0.16]`."""
+        return r.Estimate(self.effect, self.ci_low, self.ci_high).text(r.short)
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """One row of `evidence.json`."""
+    """One row of `evidence.json`.
+
+    `specific` is the effect in specific recovery, where the attack taught a neutral skill too; `retain` is how much
+    more the model has than a rival after the attack, where a claim asks for that; `but` is what keeps the claim from
+    holding though its effect would show it. `also_in` are further records that hold the very same models.
+    """
 
     claim: str
     setting: str
     experiment: str
     n_seeds: int
+    n_items: int
     effect: float
     ci_low: float | None
     ci_high: float | None
+    specific: Interval | None
+    retain: Interval | None
     verdict: str
+    but: str
     record: str
     command: str
+    also_in: tuple[str, ...] = ()
 
 
 def gather(records: dict[str, Results]) -> list[Evidence]:
     """Rows for every claim that the records, by name, say something about; searches, without attacks, say nothing."""
     attacked = {name: results for name, results in records.items() if results["curves"]}
-    return [
-        _judge(claim, what, values, name, results)
+    rows = [
+        row
         for claim in CLAIMS
         for name, results in attacked.items()
-        for what, values in claim.effects(results)
-        if values
+        for effect in claim.effects(results)
+        if (row := _judge(claim, effect, name, results))
+    ]
+    return _each_once(rows)
+
+
+def _each_once(rows: list[Evidence]) -> list[Evidence]:
+    """Studies that extend one another share models: what several found is one finding."""
+    found: dict[Evidence, list[str]] = {}
+    for row in rows:
+        found.setdefault(replace(row, record="", command=""), []).append(row.record)
+    first = {row.record: row.command for row in reversed(rows)}
+    return [
+        replace(row, record=records[0], command=first[records[0]], also_in=tuple(records[1:]))
+        for row, records in found.items()
     ]
 
 
 def as_json(rows: list[Evidence]) -> list[dict[str, Any]]:
     """The rows of `evidence.json`."""
-    return [asdict(row) for row in rows]
+    return [asdict(row) | {"also_in": list(row.also_in)} for row in rows]
 
 
 def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
@@ -54,24 +99,30 @@ def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
         of = [row for row in rows if row.claim == claim.id]
         parts.append(f"\n## {claim.id}. {claim.text}\n\nEffect: {claim.unit}.\n")
         parts.append(_table(of) if of else "No record speaks about it yet.\n")
-    named = sorted({row.record.removeprefix("records/") for row in rows})
+    named = sorted({record.removeprefix("records/") for row in rows for record in (row.record, *row.also_in)})
     limits = [f"- **{name}**: {' '.join(found)}" for name in named if (found := caveats(records[name]))]
     return "\n".join([*parts, "\n## What limits the records\n", *limits, ""])
 
 
-def _judge(claim: Claim, what: str, values: list[float], name: str, results: Results) -> Evidence:
-    found = r.estimate(values)
-    assert found.mean is not None
-    recipe = results["recipe"]
+def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidence | None:
+    """None where the effect is not defined in any seed."""
+    found, specific = (r.estimate(effect.measure.values(Asked(results, of))) for of in (False, True))
+    if found.mean is None:
+        return None
+    recipe, alone = results["recipe"], claim.specific and specific.low is not None and specific.low <= claim.shown_from
+    against = [effect.but, "not shown in specific recovery" if alone else ""]
+    verdict = _verdict(found, claim.shown_from, any(against), effect.useless)
     return Evidence(
         claim=claim.id,
         setting=recipe["name"] if recipe.get("pretrained") else _setting(recipe["data"]["dataset"]),
-        experiment=what,
+        experiment=effect.what,
         n_seeds=found.n,
-        effect=round(found.mean, 4),
-        ci_low=None if found.low is None else round(found.low, 4),
-        ci_high=None if found.high is None else round(found.high, 4),
-        verdict=_verdict(found, claim.shown_from),
+        n_items=results["metrics"]["forget"]["n_items"],
+        **asdict(Interval.of(found)),
+        specific=None if specific.mean is None else Interval.of(specific),
+        retain=Interval.of(r.estimate(effect.retain.retained(results))) if effect.retain else None,
+        verdict=verdict,
+        but="; ".join(filter(None, against)) if verdict != _verdict(found, claim.shown_from) else "",
         record=f"records/{name}",
         command=f"undo run {recipe['name']}",
     )
@@ -86,14 +137,19 @@ def _setting(dataset: r.Row) -> str:
     return f"{name} ({', '.join(unusual)})" if unusual else name
 
 
-def _verdict(found: r.Estimate, shown_from: float) -> str:
-    """Holds where the whole interval lies above the line, fails where it lies below; in between the mean decides."""
+def _verdict(found: r.Estimate, shown_from: float, against: bool = False, useless: bool = False) -> str:
+    """Holds where the whole interval lies above the line, fails where it lies below; in between the mean decides.
+
+    With something against it a claim holds partly at most, and not at all where what was compared is of no use.
+    """
     assert found.mean is not None
+    if useless and against:
+        return FAILS
     leaning = PARTLY if found.mean > shown_from else FAILS
     if found.low is None or found.high is None:
         return f"{leaning} (one seed)"
     if found.low > shown_from:
-        return HOLDS
+        return PARTLY if against else HOLDS
     return leaning if leaning == PARTLY or found.high <= shown_from else f"{FAILS} (not shown)"
 
 
@@ -111,23 +167,36 @@ def _overview(rows: list[Evidence]) -> str:
 
 
 def _table(rows: list[Evidence]) -> str:
-    titles = ("setting", "compared", "n", "effect, 95 % interval", "verdict", "record, command")
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
+    """Numbers beside the effect have a column where any row has them."""
+    beside = [name for name in ("specific", "retain") if any(getattr(row, name) for row in rows)]
+    named = {"specific": "in specific recovery", "retain": "retain kept"}
+    titles = ["setting", "compared", "seeds × items", "effect, 95 % interval", *(named[name] for name in beside)]
+    lines = [_line([*titles, "verdict", "records, command"]), "|---" * (len(titles) + 2) + "|"]
     for row in rows:
-        effect = r.Estimate(row.effect, row.ci_low, row.ci_high, row.n_seeds).text(lambda value: f"{value:.2f}")
-        link = f"[{row.record}](../{row.record}), `{row.command}`"
-        lines.append(f"| {row.setting} | {row.experiment} | {row.n_seeds} | {effect} | {row.verdict} | {link} |")
+        effect = Interval(row.effect, row.ci_low, row.ci_high).text
+        more = [found.text if (found := getattr(row, name)) else "–" for name in beside]
+        verdict = f"{row.verdict} ({row.but})" if row.but else row.verdict
+        links = ", ".join(f"[{record}](../{record})" for record in (row.record, *row.also_in))
+        counts = f"{row.n_seeds} × {row.n_items:,}"
+        lines.append(_line([row.setting, row.experiment, counts, effect, *more, verdict, f"{links}, `{row.command}`"]))
     return "\n".join(lines) + "\n"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 HEAD = """# Evidence
 
 What our records say about the claims of arXiv 2506.06278 (C) and about our own (P). `undo evidence` writes this page
 and `records/evidence.json` from the records. An effect is the mean over seeds of a number per seed, mostly of a
-difference, its interval Student's at 95 %. A claim holds where the whole interval lies above the line and fails here
-where it lies below; where it lies on the line, the claim holds partly if the mean is above, and that it fails is not
-shown if the mean is below. Rows of one setting share seeds, and often models: they are several looks
-at the same few samples, not so many confirmations.
+difference, its interval Student's at 95 %; seeds in which a student did not reach its teacher's retain are left out.
+A claim holds where the whole interval lies above the line and fails here where it lies below; where it lies on the
+line, the claim holds partly if the mean is above, and that it fails is not shown if the mean is below. Where the same
+attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less neutral) stands
+beside it, and a claim that it does not show too holds partly, at most: the model may only learn everything more
+slowly. What else keeps a claim from holding stands in brackets. Rows of one setting share seeds, and often models:
+they are several looks at the same few samples, not so many confirmations.
 
 Rows by verdict:
 """

@@ -87,14 +87,21 @@ def mean_of(rows: list[Row], field: str) -> Estimate:
     return estimate(row.get(field) for row in rows)
 
 
-def keeps_retain(results: Results, model: str) -> bool:
-    """Whether a student's mean gap to its teacher is one that the stop rule allows.
+def taught_seeds(results: Results, model: str) -> set[int]:
+    """Seeds in which a model's gap to its teacher is one that the stop rule allows; all of what had no teacher.
 
     What has hardly been taught relearns slowly too; its robustness is no success.
     """
-    gaps = [row["distil"]["gap"] for row in by_id(results)[model] if row.get("distil")]
-    mean = estimate(gaps).mean
-    return mean is None or mean <= results["recipe"]["distil"]["stop"]["max_gap"]
+    rows = by_id(results).get(model, [])
+    if not any(row.get("distil") for row in rows):
+        return {row["seed"] for row in rows}
+    limit = results["recipe"]["distil"]["stop"]["max_gap"]
+    return {row["seed"] for row in rows if row.get("distil") and row["distil"]["gap"] <= limit}
+
+
+def keeps_retain(results: Results, model: str) -> bool:
+    """Whether a model was taught in most of its seeds."""
+    return 2 * len(taught_seeds(results, model)) > len(by_id(results)[model])
 
 
 def label(row: Row) -> str:
@@ -199,6 +206,11 @@ def percent(value: float) -> str:
 def plain(value: float) -> str:
     """`0.683`."""
     return _signed(value, 3)
+
+
+def short(value: float) -> str:
+    """`0.68`."""
+    return _signed(value, 2)
 
 
 def _signed(value: float, digits: int) -> str:

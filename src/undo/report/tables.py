@@ -5,7 +5,7 @@ from typing import Any
 
 from undo.report import rows as r
 from undo.report.claims import CLAIMS, Claim
-from undo.report.evidence import Evidence
+from undo.report.evidence import Evidence, Interval
 
 Results = r.Results
 
@@ -209,10 +209,11 @@ def _said(row: r.Row | None) -> Cell:
 def evidence_table(rows: list[Evidence]) -> Table | None:
     """What these results say about the claims; None where they say nothing."""
     texts = {claim.id: claim for claim in CLAIMS}
-    columns = [("seeds", "n"), ("effect", "95\u00a0% interval"), ("verdict", "")]
+    columns = [("seeds", "n"), ("effect", "95\u00a0% interval"), ("in specific recovery", "forget - neutral")]
+    columns += [("retain kept", "against the best rival"), ("verdict", "")]
     lines = [Line(row.experiment, _evidence_cells(row), group=_claim(texts[row.claim])) for row in rows]
     caption = "Each claim by what this study found"
-    return Table(caption, "compared", columns, lines, groups="claim") if lines else None
+    return filled(Table(caption, "compared", columns, lines, groups="claim")) if lines else None
 
 
 def _claim(claim: Claim) -> str:
@@ -220,12 +221,16 @@ def _claim(claim: Claim) -> str:
 
 
 def _evidence_cells(row: Evidence) -> list[Cell]:
-    effect = r.Estimate(row.effect, row.ci_low, row.ci_high, row.n_seeds)
-    return [
-        Cell(str(row.n_seeds), row.n_seeds),
-        Cell(f"{row.effect:.2f}", row.effect, effect.interval(lambda value: f"{value:.2f}")),
-        Cell(row.verdict),
-    ]
+    effect = Interval(row.effect, row.ci_low, row.ci_high)
+    numbers = [_interval_cell(found) for found in (effect, row.specific, row.retain)]
+    return [Cell(str(row.n_seeds), row.n_seeds), *numbers, Cell(row.verdict, spread=row.but)]
+
+
+def _interval_cell(found: Interval | None) -> Cell:
+    if found is None:
+        return NOTHING
+    estimate = r.Estimate(found.effect, found.ci_low, found.ci_high)
+    return Cell(r.short(found.effect), found.effect, estimate.interval(r.short))
 
 
 SHARES = ("acc", "exact_match")

@@ -1,6 +1,7 @@
 """Evidence: effects worked out again from the curves, verdicts from the intervals, losses like accuracies."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,8 +148,22 @@ def test_another_task_of_a_dataset_is_told_apart(results, dataset, setting):
 
 
 def test_matching_an_oracle_is_judged_by_the_start(results):
-    row = by_claim(results)["C1", "fresh-oracle against undo-0-from-base-oracle"]
+    left = [0.2 + (0.5 + 0.004 * seed) + (0.1 + 0.004 * seed) for seed in SEEDS]  # the last looks, but for the first
+    kl = f"(KL {(sum(left) + 3 * 3.8) / 9:.2f})"
+    row = by_claim(results)["C1", f"fresh-oracle {kl} against undo-0-from-base-oracle {kl}"]
     assert row.verdict == "holds" and row.effect > 0.3
+
+
+def test_a_student_matched_as_long_is_what_the_base_is_set_beside(results):
+    """Others are only where there is none."""
+    at_base = {"init": "noised", "noise_alpha": [0.0], "noise_from": "base", "steps": 900, "teachers": ["oracle"]}
+    longer = renamed(results, "undo-0-from-base-oracle", "undo-0-from-base-steps900-oracle", at_base)
+    assert [what.split()[0] for claim, what in by_claim(longer) if claim == "C1"] == ["fresh-oracle"]
+    alike = renamed(longer, "base_init-maxent", "fresh-steps900-oracle", short(("oracle",)))
+    for row in alike["models"]:
+        if row["id"] == "fresh-steps900-oracle":
+            row |= {"teacher": "oracle", "student_init": "fresh"}
+    assert [what.split()[0] for claim, what in by_claim(alike) if claim == "C1"] == ["fresh-steps900-oracle"]
 
 
 def test_the_gap_to_the_oracle_is_split_by_a_student_that_was_told_nothing(results):
@@ -256,7 +271,7 @@ def test_the_signal_is_ranked_against_what_students_relearn():
 
 
 def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(results):
-    assert by_claim(results)["C3b", "undo-0.6-maxent"].verdict == "fails here"
+    assert by_claim(results)["C3b", "undo-0.6-maxent at 0.80"].verdict == "fails here"
     assert by_claim(make_results((1,)))["C2", "fresh-maxent against maxent"].verdict == "partly (one seed)"
 
 
@@ -316,11 +331,33 @@ def test_undo_is_compared_with_suppressed_models_that_keep_as_much():
     for row in results["models"]:
         row["retain"] -= 0.2 * (row["id"] == broken)
     rows = {what: row for (claim, what), row in by_claim(results).items() if claim == "C4"}
-    rivals = {what.partition("against ")[2] for what in rows}
-    assert rivals == {f"rmu, the best of 4, after {step} steps" for step in (40, 150)} and broken == "maxent"
+    hardest = {what.partition("against ")[2] for what in rows if "after 0" not in what}
+    assert broken == "maxent" and hardest == {"the best of 4 (in forget rmu, in retain rmu)"}
     apart = [best(results, "rmu", seed) - best(results, "undo-0.6-npo", seed) for seed in SEEDS]
-    row = rows["undo-0.6-npo against rmu, the best of 4, after 150 steps"]
+    row = rows["undo-0.6-npo after 150 steps against the best of 4 (in forget rmu, in retain rmu)"]
     assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+
+
+def test_what_keeps_less_than_a_rival_is_only_another_trade():
+    """In retain UNDO stands beside the rival that keeps most, whichever is hardest to bring back."""
+    results = make_results(SEEDS, ("maxent", "rmu", "npo", "undial", "graddiff"))
+    key = ("C4", "undo-0.6-npo after 150 steps against the best of 5 (in forget maxent, in retain graddiff)")
+    for curve in forget_curves(results, "graddiff"):
+        curve["points"] = [point | {"retain": 0.9 + 0.001 * curve["seed"]} for point in curve["points"]]
+    for curve in forget_curves(results, "undo-0.6-npo"):
+        curve["points"] = [point | {"retain": 0.5} for point in curve["points"]]
+    row = by_claim(results)[key]
+    assert (row.verdict, row.but) == ("partly", "it keeps less")
+    assert row.retain.effect == pytest.approx(-0.402) and row.retain.ci_high < 0 < row.ci_low
+    for curve in forget_curves(results, "undo-0.6-npo"):
+        curve["points"] = [point | {"retain": 0.9} for point in curve["points"]]
+    assert by_claim(results)[key].verdict == "holds"
+
+
+def test_before_an_attack_there_is_nothing_to_be_ahead_in():
+    results = make_results(SEEDS, ("maxent", "rmu", "npo", "undial", "graddiff"))
+    rows = [row for (claim, what), row in by_claim(results).items() if claim == "C4" and "after 0 steps" in what]
+    assert rows and {row.verdict for row in rows} == {"fails here"}
 
 
 def test_what_is_trained_without_the_skill_is_no_suppressed_model():
@@ -330,7 +367,7 @@ def test_what_is_trained_without_the_skill_is_no_suppressed_model():
     results["recipe"]["suppress"]["routed"]["start"] = "initial"
     rows = by_claim(results)
     rivals = [what for claim, what in rows if claim == "C4"]
-    assert rivals and all("the best of 4" in what and "against routed" not in what for what in rivals)
+    assert rivals and all("the best of 4" in what and "in forget routed" not in what for what in rivals)
     apart = [best(results, "undo-0.6-npo", seed) - best(results, "routed", seed) for seed in SEEDS]
     assert rows["P5", "routed against undo-0.6-npo"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
 
@@ -407,7 +444,10 @@ def test_few_labels_are_compared_with_all_of_them(results):
     other = with_label_shares(results)
     other["recipe"]["suppress"]["rmu"]["method"] = {"name": "rmu"}
     assert "C6" not in {claim for claim, _ in by_claim(other)} and "Label budget" not in render(other), "two methods"
-    results["recipe"]["suppress"]["rmu"]["retain_label_share"] = 1.0
+    results["recipe"]["suppress"]["rmu"]["label_precision"] = 0.8
+    wrong = "fresh-rmu (1 % of the labels, 80 % of them right) against maxent"
+    assert by_claim(with_label_shares(results))["C6", wrong].effect == row.effect
+    results["recipe"]["suppress"]["rmu"] |= {"retain_label_share": 1.0, "label_precision": 1.0}
     assert ("C6", "fresh-rmu (1 % of the forget labels) against maxent") in by_claim(with_label_shares(results))
     for model in results["models"]:
         if model["id"] == "fresh-rmu":
@@ -419,6 +459,88 @@ def test_few_labels_are_compared_with_all_of_them(results):
 def test_a_folder_without_records_is_one_line(tmp_path):
     done = CliRunner().invoke(app, ["evidence", str(tmp_path)])
     assert isinstance(done.exception, UserError) and "holds no <study>/results.json" in str(done.exception)
+
+
+def test_labels_that_cost_the_teacher_its_retain_are_not_enough(results):
+    """Whatever its student's robustness: there was hardly anything left to pass on."""
+    results = with_label_shares(results)
+    for row in results["models"]:
+        row["retain"] -= 0.6 * (row["id"] == "rmu")
+    row = by_claim(results)["C6", "fresh-rmu (1 % of the labels) against maxent"]
+    assert row.verdict == "fails here" and row.but.startswith("its teacher: retain 35.2")
+
+
+def test_seeds_in_which_a_student_was_not_taught_are_left_out(results):
+    for row in results["models"]:
+        if (row["id"], row["seed"]) == ("fresh-maxent", 2):
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    apart = [best(results, "maxent", seed) - best(results, "fresh-maxent", seed) for seed in (1, 3)]
+    assert row.effect == pytest.approx(sum(apart) / 2, abs=1e-4) and row.n_seeds == 2
+    for row in results["models"]:
+        if (row["id"], row["seed"]) == ("fresh-maxent", 3):
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    assert ("C2", "fresh-maxent against maxent") not in by_claim(results), "most seeds were not taught"
+
+
+def test_what_learns_everything_more_slowly_is_not_shown_to_have_forgotten(results):
+    """Both learn the neutral skill as fast as the forgotten one comes back: all of the effect is plasticity."""
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    assert row.specific.effect == pytest.approx(row.effect, abs=1e-3) and row.verdict == "holds"
+    both = [curve for curve in results["curves"] if curve["model"] in ("maxent", "fresh-maxent")]
+    neutral, forget = ([c for c in both if c["skill"] == skill] for skill in ("neutral", "forget"))
+    for one, other in zip(neutral, forget, strict=True):
+        pairs = zip(one["points"], other["points"], strict=True)
+        one["points"] = [point | {"neutral": back["forget"]} for point, back in pairs]
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    assert row.specific.effect == 0 < row.ci_low
+    assert (row.verdict, row.but) == ("partly", "not shown in specific recovery")
+    results["curves"] = [curve for curve in results["curves"] if curve["skill"] != "neutral"]
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    assert row.specific is None and row.verdict == "holds"
+
+
+def test_the_strongest_noise_has_to_be_affordable(results):
+    for curve in forget_curves(results, "undo-0.6-maxent"):
+        curve["points"] = [point | {"forget": -0.1 - 0.01 * curve["seed"]} for point in curve["points"]]
+    assert by_claim(results)["C3b", "undo-0.6-maxent at 0.80"].verdict == "holds"
+    for row in results["models"]:
+        row["flops"] *= 1.1 if row["id"] == "undo-0.6-maxent" else 1
+    row = by_claim(results)["C3b", "undo-0.6-maxent at 0.88"]
+    assert (row.verdict, row.but) == ("partly", "it costs more")
+
+
+def test_robustness_is_correlated_with_compute_within_a_seed(results):
+    """Three students on a line: what costs more relearns less by as much."""
+    made = {"init": "noised", "noise_alpha": [0.9], "teachers": ["maxent"]}
+    results = renamed(results, "base_init-maxent", "undo-0.9-maxent", made)
+    costs = {"undo-0.3-maxent": 0.2, "undo-0.6-maxent": 0.5, "undo-0.9-maxent": 0.6}
+    for row in results["models"]:
+        row |= {"student_init": "noised", "noise_alpha": 0.9} if row["id"] == "undo-0.9-maxent" else {}
+        row["flops"] = costs.get(row["id"], 1.0) * (1e11 if row["id"] in costs else row["flops"])
+    for id, cost in costs.items():
+        for curve in forget_curves(results, id):
+            curve["points"] = [point | {"forget": 1 - cost * curve["seed"] / 4} for point in curve["points"]]
+    row = by_claim(results)["C3c", "over 3 noised students of maxent"]
+    assert (row.effect, row.verdict) == (1.0, "holds")
+
+
+def test_a_loss_above_that_of_guessing_is_no_more_forgotten(results):
+    losses = as_losses(results)
+    for curve in forget_curves(losses, "fresh-rmu"):
+        curve["points"] = [point | {"forget": 40.0 + curve["seed"]} for point in curve["points"]]
+    losses["recipe"]["data"]["vocab_size"] = 1000
+    row = by_claim(losses)["C2", "fresh-rmu against rmu"]
+    apart = [math.log(1000) - best(losses, "rmu", seed, min) for seed in SEEDS]
+    assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+
+
+def test_what_several_studies_share_is_one_row(results):
+    renamed_study = {**results, "recipe": {**results["recipe"], "name": "further"}}
+    rows, alone = gather({"one": results, "two": renamed_study}), gather({"one": results})
+    assert [replace(row, also_in=()) for row in rows] == alone
+    assert {(row.command, *row.also_in) for row in rows} == {("undo run synthetic", "records/two")}
+    assert "[records/two](../records/two)" in as_markdown(rows, {"one": results, "two": renamed_study})
 
 
 def test_a_student_that_lost_retain_is_no_success(results):

@@ -1,0 +1,132 @@
+"""What claims are judged by: numbers per seed, worked out from a study's curves.
+
+They are worked out twice where the attack taught a neutral skill too: from what came back, and from how much more came
+back than of the neutral skill.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from undo.report import rows as r
+from undo.report.rows import Results
+from undo.study.scores import within_noise, worst_case
+
+BySeed = dict[int, float]
+
+
+def recovery(results: Results, model: str, step: int | None = None, skill: str = "forget") -> BySeed:
+    """What the first attack brings back within so many steps (all of them by default), at worst over its variants.
+
+    By seed; larger is more relearnt, for losses too. A loss above that of guessing is no more forgotten.
+    """
+    higher = r.higher_is_better(results, skill)
+    seeds = r.curves_of(results, r.attacks(results)[0], model, skill)
+    worst = {seed: worst_case(curves, skill, _at(results, step), higher) for seed, curves in seeds.items()}
+    return worst if higher else {seed: -min(loss, _guessing(results)) for seed, loss in worst.items()}
+
+
+def _at(results: Results, step: int | None) -> int:
+    return r.budgets(results, r.attacks(results)[0])[-1] if step is None else step
+
+
+def _guessing(results: Results) -> float:
+    """Nats per token of a model that calls every token equally likely; of a given model's tokens nothing is known."""
+    recipe = results["recipe"]
+    tokens = None if recipe.get("pretrained") else recipe["data"].get("vocab_size")
+    return math.log(tokens) if tokens else math.inf
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A study that is asked about what came back, or about specific recovery: less what came back of a new skill."""
+
+    results: Results
+    specific: bool = False
+
+    def recovered(self, model: str, step: int | None) -> BySeed:
+        """By seed; specific recovery in the seeds in which both skills were attacked."""
+        back = recovery(self.results, model, step)
+        if not self.specific:
+            return back
+        neutral = recovery(self.results, model, step, "neutral")
+        return {seed: value - neutral[seed] for seed, value in back.items() if seed in neutral}
+
+
+@dataclass(frozen=True)
+class Less:
+    """How much less of the skill comes back to one model than to another.
+
+    Here and below only seeds count in which the first one was taught: what has learnt little relearns little.
+    """
+
+    model: str
+    than: str
+    step: int | None = None
+
+    def values(self, asked: Asked) -> list[float]:
+        """By seed."""
+        one, other = asked.recovered(self.model, self.step), asked.recovered(self.than, self.step)
+        return [other[seed] - one[seed] for seed in _shared(asked, self.model, one, other)]
+
+    def retained(self, results: Results) -> list[float]:
+        """How much more retain the one has than the other where the attack brings back most of each, by seed."""
+        sign = 1 if r.higher_is_better(results, "retain") else -1
+        one, other = (self._kept(results, model) for model in (self.model, self.than))
+        return [sign * (one[seed] - other[seed]) for seed in _shared(Asked(results), self.model, one, other)]
+
+    def _kept(self, results: Results, model: str) -> BySeed:
+        seeds, step = r.curves_of(results, r.attacks(results)[0], model), _at(results, self.step)
+        return {seed: r.worst_point(results, curves, step)["retain"] for seed, curves in seeds.items()}
+
+
+@dataclass(frozen=True)
+class Share:
+    """Where a model's recovery lies between two others': 0 the floor's, 1 the ceiling's; or what it is short of 1."""
+
+    model: str
+    floor: str
+    ceiling: str
+    step: int | None = None
+    short: bool = False
+
+    def values(self, asked: Asked) -> list[float]:
+        """By seed; nothing where floor and ceiling cannot be told apart."""
+        one, low, high = (asked.recovered(id, self.step) for id in (self.model, self.floor, self.ceiling))
+        seeds = _shared(asked, self.model, one, low, high)
+        spans = [low[seed] - high[seed] for seed in seeds]
+        error = asked.results["metrics"]["forget"].get("standard_error", 0.0)  # for one seed; older records lack it
+        if not seeds or within_noise(spans, error):
+            return []
+        shares = [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
+        return [1 - share for share in shares] if self.short else shares
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """How something known of models goes with how little they relearn: 1 in step with it, -1 against it."""
+
+    known: dict[str, BySeed]
+    ranks: bool
+
+    def values(self, asked: Asked) -> list[float]:
+        """By seed; of ranks, or of the values themselves."""
+        from scipy.stats import pearsonr, spearmanr  # take a second to import
+
+        correlation = spearmanr if self.ranks else pearsonr
+        back = {id: asked.recovered(id, None) for id in self.known}
+        found = []
+        for seed in set.intersection(*(set(_shared(asked, id, back[id], self.known[id])) for id in self.known)):
+            pair = [of[seed] for of in self.known.values()], [-of[seed] for of in back.values()]
+            if all(len(set(values)) > 1 for values in pair):  # else nothing goes with anything
+                coefficient: Any = correlation(*pair)[0]  # its stubs know no number
+                found.append(float(coefficient))
+        return found
+
+
+def _shared(asked: Asked, model: str, *found: BySeed) -> list[int]:
+    """Seeds in which there is a value of everything, and in which the model was taught."""
+    return sorted(r.taught_seeds(asked.results, model).intersection(*found))
+
+
+Measure = Less | Share | Correlation
