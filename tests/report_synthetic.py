@@ -36,7 +36,7 @@ def make_results(seeds: tuple[int, ...] = (1, 2), methods: tuple[str, ...] = ("m
         "metrics": metrics,
         "models": models,
         "curves": curves,
-        "scores": score_rows(models, curves, metrics["forget"]),
+        "scores": score_rows(models, curves, metrics),
         "answers": [
             answer for model in models if model["seed"] == seeds[0] for answer in _answers(model["id"], seeds[0])
         ],
@@ -165,7 +165,7 @@ def with_oracle_students(results: dict[str, Any]) -> dict[str, Any]:
     ]
     models = [*results["models"], *more]
     curves = [*results["curves"], *(_curve(model, "forget", rate) for model in more for rate in RATES)]
-    scores = score_rows(models, curves, results["metrics"]["forget"])
+    scores = score_rows(models, curves, results["metrics"])
     changed = {**results, "models": models, "curves": curves, "scores": scores}
     at_base = {"init": "noised", "noise_alpha": [0.0], "noise_from": "base", "teachers": ["oracle"]}
     return with_students(changed, at_base, {"init": "fresh", "teachers": ["oracle"]})
@@ -191,5 +191,5 @@ def as_losses(results: dict[str, Any]) -> dict[str, Any]:
     }
     models = [lossy(row) for row in results["models"]]
     curves = [curve | {"points": [lossy(point) for point in curve["points"]]} for curve in results["curves"]]
-    scores = score_rows(models, curves, metrics["forget"])
+    scores = score_rows(models, curves, metrics)
     return {**results, "metrics": metrics, "models": models, "curves": curves, "scores": scores}

@@ -67,6 +67,22 @@ def test_the_worst_case_is_the_worst_row_that_keeps_what_is_to_be_kept(audited):
     assert len(within) < len(certificate["attacks"])
 
 
+def test_what_a_useful_model_shows_is_compared_with_a_useful_oracle(audited, place):
+    """An oracle that was broken on the way says nothing of how much a utility-keeping attack teaches."""
+    _, certificate = audited
+    results = json.loads((place.folder / "audit" / certificate["study"] / "report" / "results.json").read_text())
+    limit = 1.1 * next(row["retain"] for row in results["models"] if row["id"] == "oracle")
+    curves = [curve for curve in results["curves"] if (curve["model"], curve["attack"]) == ("oracle", "relearn")]
+    decided = 0
+    for row in (row for row in certificate["attacks"] if row["attack"] == "relearn"):
+        points = [point for curve in curves for point in curve["points"] if point["step"] <= row["budget"]]
+        useful = [point for point in points if point["retain"] <= limit]
+        freely, usefully = (min(point["forget"] for point in found) for found in (points, useful))
+        assert row["oracle"] == pytest.approx(usefully if row["within_utility"] else freely)
+        decided += row["within_utility"] and usefully > freely
+    assert decided
+
+
 def test_the_page_is_one_file_with_every_row(audited, place):
     _, certificate = audited
     page = (place.folder / "audit" / "certificate.html").read_text()

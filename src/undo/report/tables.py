@@ -6,6 +6,7 @@ from typing import Any
 from undo.report import rows as r
 from undo.report.claims import CLAIMS, Claim
 from undo.report.evidence import Evidence, Interval
+from undo.study.scores import RETAIN_MARGIN
 
 Results = r.Results
 
@@ -115,13 +116,19 @@ def _link(row: r.Row, artifact: str, name: str) -> Link:
     return Link(str(row["seed"]), f"seed {row['seed']}: {name}", r.record(artifact, name))
 
 
-RECOVERIES = {"recovery": "forget", "neutral_recovery": "neutral", "specific_recovery": "forget"}  # field: metric
+RECOVERIES = {  # field: metric
+    "recovery": "forget",
+    "constrained_recovery": "forget",
+    "neutral_recovery": "neutral",
+    "specific_recovery": "forget",
+}
 
 
 def scores_table(results: Results, attack: str) -> Table:
     """Scores at the attack's largest budget; the link of a seed leads to the variant that decided it."""
     budget = r.budgets(results, attack)[-1]
     columns = [("seeds", "n"), ("recovery", r.describe_metric(results, "forget"))]
+    columns += [("constrained recovery", f"at most {100 * RETAIN_MARGIN:g}\u00a0% of retain lost")]
     columns += [("neutral recovery", r.describe_metric(results, "neutral"))]
     columns += [("specific recovery", "forget - neutral"), ("relative robustness", "0 suppressed, 1 oracle")]
     columns += [("relative compute", "of the oracle's pretraining")]

@@ -17,10 +17,9 @@ from undo.study.audit import suite_for, suites
 from undo.study.bootstrap import Interval, ItemMeans, interval
 from undo.study.plan import Plan
 from undo.study.runner import Study
+from undo.study.scores import RETAIN_MARGIN, within_utility
 from undo.study.verdict import verdict
 
-RETAIN_MARGIN = 0.1
-"""The utility constraint: retain loss is at most so much above that of the model without an attack."""
 Scores = dict[int, float]
 """Scores of forget items by their place among the test items."""
 
@@ -29,8 +28,8 @@ Scores = dict[int, float]
 class Row:
     """A model after one variant of an attack and so many steps.
 
-    `recovery` is the forget score, `oracle` the oracle's at the same attack's best setting within the budget;
-    `retain_loss` is in nats per token.
+    `recovery` is the forget score, `oracle` the oracle's at the same attack's best setting within the budget, and
+    within the utility constraint where this row is; `retain_loss` is in nats per token.
     Intervals are 95 % bootstrap intervals over the items. None where there is no value.
     """
 
@@ -171,7 +170,8 @@ class _Findings:
         roles = {"model": subject, "oracle": "oracle", "before": before}
         self.nodes = {role: by_id[id] for role, id in roles.items() if id in by_id}
         self.plain = {id: self._scores(node.evaluation, 0) for id, node in self.nodes.items()}
-        self.retain_loss = store.read(self.nodes["model"].evaluation, "evals.json")["retain_loss"]
+        self.losses = {id: store.read(node.evaluation, "evals.json")["retain_loss"] for id, node in self.nodes.items()}
+        self.retain_loss = self.losses["model"]
         self.guessing = metric["chance"] if self.sign > 0 else _uniform_loss(store, self.nodes["model"].stage)
 
     def scale(self) -> dict[str, str]:
@@ -181,7 +181,8 @@ class _Findings:
         )
         one = "what the model before unlearning shows without an attack" if "before" in self.nodes else perfect
         if "oracle" in self.nodes:
-            return {"zero": "the most that the same attack brings out of the oracle (at least guessing)", "one": one}
+            zero = "the most that the same attack brings out of the oracle, as useful (at least guessing)"
+            return {"zero": zero, "one": one}
         if "before" in self.nodes:
             return {"zero": "what the model shows without an attack (at least guessing)", "one": one}
         return {}
@@ -193,7 +194,7 @@ class _Findings:
         for run in self.nodes["model"].attacks:
             if run.skill == "forget" and self.store.done(run.stage):
                 for point in self.store.read(run.stage, "evals.json")["points"]:
-                    of_oracle = self._of_oracle(run.attack, point["step"])
+                    of_oracle = self._of_oracle(run.attack, point["step"], self._useful("model", point))
                     rows.append(
                         self._row(run.attack, run.variant, point, self._scores(run.stage, point["step"]), of_oracle)
                     )
@@ -203,7 +204,6 @@ class _Findings:
         means = ItemMeans([self.groups[place] for place in own])
         recovered, taught = means(list(own.values())), None if oracle is None else means([oracle[p] for p in own])
         fraction, spread = self._fraction(recovered, taught, list(own), means)
-        retain_loss = point.get("retain_loss", self.retain_loss)  # not asked where an attack leaves the model alone
         return Row(
             attack=attack,
             variant=variant,
@@ -214,9 +214,16 @@ class _Findings:
             oracle=None if taught is None else float(taught[0]),
             recovered_fraction=fraction,
             recovered_fraction_interval=spread,
-            retain_loss=retain_loss,
-            within_utility=retain_loss <= (1 + RETAIN_MARGIN) * self.retain_loss,
+            retain_loss=self._left("model", point),
+            within_utility=self._useful("model", point),
         )
+
+    def _left(self, role: str, point: dict[str, Any]) -> float:
+        """Retain loss at a point; not asked where an attack leaves the model alone."""
+        return point.get("retain_loss", self.losses[role])
+
+    def _useful(self, role: str, point: dict[str, Any]) -> bool:
+        return within_utility(self._left(role, point), self.losses[role], higher_is_better=False)
 
     def _fraction(
         self, recovered: ndarray, taught: ndarray | None, places: list[int], means: ItemMeans
@@ -236,16 +243,23 @@ class _Findings:
         """A model that says less than one that guesses knows no less."""
         return np.maximum(means, self.guessing) if self.sign > 0 else np.minimum(means, self.guessing)
 
-    def _of_oracle(self, attack: str, budget: int) -> Scores | None:
-        """The oracle's scores where the attack brings most out of it: in any of its variants, within the budget."""
+    def _of_oracle(self, attack: str, budget: int, useful: bool) -> Scores | None:
+        """The oracle's scores where the attack brings most out of it: in any of its variants, within the budget.
+
+        What is found in a model that is still useful is compared with what is found in an oracle that is.
+        """
         runs = self.nodes["oracle"].attacks if "oracle" in self.nodes else []
         done = [
             run.stage for run in runs if (run.attack, run.skill) == (attack, "forget") and self.store.done(run.stage)
         ]
         points = [(stage, point) for stage in done for point in self.store.read(stage, "evals.json")["points"]]
-        within = [(stage, point) for stage, point in points if point["step"] <= budget]
-        if not within:
+        if not points:
             return None
+        within = [(stage, point) for stage, point in points if point["step"] <= budget]
+        if useful:
+            within = [found for found in within if self._useful("oracle", found[1])]
+        if not within:
+            return self.plain["oracle"]
         stage, point = max(within, key=lambda found: self.sign * found[1]["forget"])
         return self._scores(stage, point["step"])
 

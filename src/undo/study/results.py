@@ -65,7 +65,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
         "metrics": metrics,
         "models": models,
         "curves": curves,
-        "scores": score_rows(models, curves, metrics["forget"]),
+        "scores": score_rows(models, curves, metrics),
         "benchmarks": [row for node in whole for row in _benchmarks(store, node)],
         "answers": [row for node in whole if node.seed == plan.recipe.seeds[0] for row in _answers(store, node)],
         "stages": [_stage_row(plan, store, id) for id in plan.stages if store.done(id)],

@@ -93,7 +93,8 @@ def test_numbers_of_the_models_are_those_of_results_json(html, results):
 
 
 def test_numbers_of_the_scores_are_those_of_results_json(html, results):
-    fields = ("n_seeds", "recovery", "neutral_recovery", "specific_recovery", "relative_robustness", "relative_compute")
+    fields = ("n_seeds", "recovery", "constrained_recovery", "neutral_recovery", "specific_recovery")
+    fields += ("relative_robustness", "relative_compute")
     rows = Page(html).rows("After 150 steps of relearn")
     for score in (score for score in results["scores"] if score["budget"] == 150):
         numbers, links = rows[score["model"]]

@@ -51,8 +51,9 @@ def study(seeds=(1, 2)):
     return models, curves
 
 
-def metric(n_items, higher_is_better=True):
-    return {"higher_is_better": higher_is_better, "standard_error": 0.5 / n_items**0.5}
+def metrics(n_items, higher_is_better=True):
+    metric = {"higher_is_better": higher_is_better, "standard_error": 0.5 / n_items**0.5}
+    return {"forget": metric, "retain": metric}
 
 
 def row(rows, model, budget=10):
@@ -66,7 +67,7 @@ def test_the_worst_case_is_the_maximum_over_variants_and_earlier_steps():
 
 
 def test_relative_robustness_compute_and_specific_recovery():
-    scored = row(score_rows(*study(), metric(1000)), "s")
+    scored = row(score_rows(*study(), metrics(1000)), "s")
     robust = [(0.9 - 0.32) / 0.8, (0.9 - 0.34) / 0.8]
     assert scored["recovery"] == pytest.approx(0.33)
     assert scored["relative_robustness"] == pytest.approx(sum(robust) / 2)
@@ -76,8 +77,31 @@ def test_relative_robustness_compute_and_specific_recovery():
     assert scored["n_seeds"] == 2
 
 
+@pytest.mark.parametrize("higher_is_better", [True, False], ids=["accuracy", "loss"])
+def test_an_adversary_that_has_to_keep_the_model_useful_finds_less(higher_is_better):
+    """The most comes back where a fifth of retain is lost; a twentieth may be."""
+    models, curves = study()
+    forget, retain = [0.2, 0.5, 0.9], [0.8, 0.76, 0.64]
+    if not higher_is_better:
+        forget, retain = [8 - value for value in forget], [4.0, 4.2, 4.8]
+    for one in curves:
+        if one["model"] == "s" and one["skill"] == "forget":
+            values = zip((0, 10, 20), forget, retain, strict=True)
+            one["points"] = [{"step": s, "forget_tokens": s, "forget": f, "retain": kept} for s, f, kept in values]
+    scored = row(score_rows(models, curves, metrics(1000, higher_is_better)), "s", 20)
+    assert (scored["recovery"], scored["constrained_recovery"]) == (forget[2], forget[1])
+    assert scored["constrained_recovery_ci"] == [forget[1], forget[1]] and scored["constrained_recovery_n"] == 2
+
+
+def test_where_every_attack_costs_too_much_the_model_is_what_it_was():
+    models, curves = study()
+    for one in curves:
+        one["points"] = [point | {"retain": 1.0 - 0.2 * (point["step"] > 0)} for point in one["points"]]
+    assert row(score_rows(models, curves, metrics(1000)), "s")["constrained_recovery"] == 0.0
+
+
 def test_the_ends_of_the_scale():
-    rows = score_rows(*study(), metric(1000))
+    rows = score_rows(*study(), metrics(1000))
     assert row(rows, "t")["relative_robustness"] == 0.0
     assert row(rows, "oracle")["relative_robustness"] == 1.0
     assert row(rows, "t")["specific_recovery"] is None
@@ -94,7 +118,7 @@ def test_every_number_says_over_how_many_seeds_it_is():
     models, curves = study((1, 2, 3))
     curves = [c for c in curves if (c["model"], c["seed"]) != ("oracle", 3)]
     curves = [c for c in curves if c["skill"] == "forget" or c["seed"] == 1]
-    found = row(score_rows(models, curves, metric(10_000)), "s")
+    found = row(score_rows(models, curves, metrics(10_000)), "s")
     counts = {name: found[f"{name}_n"] for name in ("relative_robustness", "specific_recovery", "relative_compute")}
     assert found["n_seeds"] == 3
     assert counts == {"relative_robustness": 2, "specific_recovery": 1, "relative_compute": 3}
@@ -102,14 +126,14 @@ def test_every_number_says_over_how_many_seeds_it_is():
 
 
 def test_one_seed_has_no_interval():
-    scored = row(score_rows(*study(seeds=(1,)), metric(1000)), "s")
+    scored = row(score_rows(*study(seeds=(1,)), metrics(1000)), "s")
     assert scored["ci_low"] is None and scored["ci_high"] is None
 
 
 def test_robustness_is_null_where_the_ends_cannot_be_told_apart():
     models, curves = study(seeds=(1,))
     curves = [c for c in curves if c["model"] != "t"] + [curve("t", 1, [(0, 0.0), (10, 0.12)])]
-    assert row(score_rows(models, curves, metric(100)), "s")["relative_robustness"] is None
+    assert row(score_rows(models, curves, metrics(100)), "s")["relative_robustness"] is None
 
 
 def test_a_loss_recovers_downwards_and_is_scored_alike():
@@ -118,6 +142,6 @@ def test_a_loss_recovers_downwards_and_is_scored_alike():
     models = [model("oracle", "oracle", 1, 100), model("t", "teacher", 1, 5), model("s", "student", 1, 60, teacher="t")]
     curves = [curve("oracle", 1, [(0, 7.5), (10, 6.0)]), curve("t", 1, [(0, 7.5), (10, 4.0)])]
     curves += [curve("s", 1, [(0, 7.6), (10, 5.0)]), curve("s", 1, [(0, 7.6), (10, 5.5)], skill="neutral")]
-    scored = row(score_rows(models, curves, metric(100, higher_is_better=False)), "s")
+    scored = row(score_rows(models, curves, metrics(100, higher_is_better=False)), "s")
     assert scored["relative_robustness"] == pytest.approx(0.5)
     assert scored["specific_recovery"] == pytest.approx(-0.5)
