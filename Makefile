@@ -27,7 +27,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "undo needs Python 3.11 or newer; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-# torch comes from the constraints: an unpinned one brings gigabytes of CUDA to machines without a GPU
+# torch comes from the constraints; which build of it (PyPI's brings gigabytes of CUDA on Linux) is the index's choice
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install -q -c constraints.txt -e .
 	touch $@

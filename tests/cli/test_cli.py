@@ -31,6 +31,10 @@ def undo(*arguments: str, **options) -> subprocess.CompletedProcess:
         (["run", "smoke", "sed=3"], "override of sed: unknown key 'sed'; did you mean 'seeds'?"),
         (["run", "smoke", "seeds=[1,x]"], "override of seeds.1: Input should be a valid integer"),
         (["run", "smoke", "seeds=[]"], "override of seeds"),
+        (["run", "smoke", "seeds=1"], "override of seeds: a list is needed; write [1]"),
+        (["run", "smoke", "attacks.relearn.attack.steps=2000"], "is last asked after 10; add 2000 to eval_steps"),
+        (["audit", "model", "--forget", "f.txt"], "Missing option '--retain'. (see: undo audit --help)"),
+        (["robustify", "mine.yamll"], "no recipe 'mine.yamll'"),
         (
             ["run", "smoke", "distil.stop.max_gap=7"],
             "override of distil.stop.max_gap: Input should be less than or equal to 1",
@@ -57,6 +61,20 @@ def test_wrong_input_is_one_clear_line(arguments, says, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelt_recipe_of_robustify_is_told_the_one_beside_it(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine")
+    done = undo("robustify", "mine.yml", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr == "error: no recipe 'mine.yml'; did you mean 'mine.yaml'?\n"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no /proc, where nobody can make a folder")
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
+    done = undo("run", "smoke", "--out", "/proc/nowhere", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: cannot write to /proc/nowhere: No such file")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_wrong_key_in_a_file_names_its_line(tmp_path):

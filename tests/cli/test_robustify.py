@@ -252,7 +252,8 @@ def test_what_cannot_be_planned_is_refused_in_one_line(given, says, place, monke
     ("arguments", "says"),
     [
         (["before"], "--forget and --retain are needed"),
-        (["smoke.yaml"], "cannot read the recipe"),
+        (["nowhere.yaml", *TEXTS], "no recipe 'nowhere.yaml'"),
+        (["smoke.yaml"], "no recipe 'smoke.yaml'"),
         (["before", *TEXTS, "--benchmark-limit", "3"], "need --benchmark"),
         (["before", *TEXTS, "--shard-size", "5XB", "--out", "refused"], "'5XB' is no size of a file"),
         (["before", *TEXTS, "--save-recipe", "nowhere/mine.yaml"], "cannot write nowhere/mine.yaml"),

@@ -112,7 +112,14 @@ def test_an_attack_documents_itself(attack):
 @every_training
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"eval_steps": ()}, {"batch_rows": 0}, {"eval_steps": (5, 21)}, {"learning_rates": (1e-3, 0.0)}],
+    [
+        {"steps": 0},
+        {"eval_steps": ()},
+        {"batch_rows": 0},
+        {"eval_steps": (5, 21)},
+        {"eval_steps": (5, 19)},
+        {"learning_rates": (1e-3, 0.0)},
+    ],
     ids=str,
 )
 def test_a_budget_that_cannot_be_spent_is_refused(attack, wrong):

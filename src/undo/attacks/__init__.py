@@ -89,8 +89,12 @@ class Training(Attack, ABC):
 
     @model_validator(mode="after")
     def _steps_reach_evaluations(self) -> Self:
-        if max(self.eval_steps) > self.steps:
-            raise ValueError(f"eval_steps go to {max(self.eval_steps)}, but the attack ends after {self.steps} steps")
+        last = max(self.eval_steps)
+        if last > self.steps:
+            raise ValueError(f"eval_steps go to {last}, but the attack ends after {self.steps} steps")
+        if last < self.steps:  # nobody would see what the further steps bring
+            asked = f"add {self.steps} to eval_steps, and steps on the way"
+            raise ValueError(f"the attack runs for {self.steps} steps, but is last asked after {last}; {asked}")
         return self
 
     def optim(self) -> Optim:

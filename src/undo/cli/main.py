@@ -48,7 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         code: Any = app(args=given, prog_name="undo", standalone_mode=False)
     except UsageError as error:
-        code = wrong_input(f"{error.format_message()} (see: undo --help)")
+        asked = error.ctx.command_path if error.ctx else "undo"
+        code = wrong_input(f"{error.format_message()} (see: {asked} --help)")
     except UserError as error:
         code = wrong_input(error)
     except StudyFailed as error:

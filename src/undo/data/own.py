@@ -23,6 +23,9 @@ def own_texts(forget: str, retain: str) -> dict[str, Any]:
     and folders are read to their end, a data set of the hub up to the usual limit of `Rows`.
     Raises UserError where one cannot be read, holds too little, or the forgotten is all kept.
     """
+    for option, path in (("--forget", forget), ("--retain", retain)):
+        if not path:
+            raise UserError(f"{option} is empty; name a file, a folder or a data set of the hub")
     sources = {"retain": _source(retain), "forget": _source(forget)}
     given: list[Any] = [
         Source(**source) for source in sources.values()

@@ -1,5 +1,6 @@
 """A model's folder before anything is loaded from it: where it is, what tells it from others, its size. No torch."""
 
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -65,11 +66,24 @@ def _cached(name: str, revision: str | None) -> Path:
     try:
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except HFValidationError:
-        raise UserError(f"'{name}' is no folder; name one with a model as transformers saves it") from None
+        hint = _near(name) or "name one with a model as transformers saves it"
+        raise UserError(f"'{name}' is no folder; {hint}") from None
     except LocalEntryNotFoundError:
+        if near := _near(name):
+            raise UserError(f"'{name}' is no folder; {near}") from None
         version = f" --revision {revision}" if revision else ""
         fetch = f"hf download {name}{version}"
         raise UserError(f"'{name}' is no folder and no model in the hub's cache; {fetch}") from None
+
+
+def _near(name: str) -> str:
+    """The folder that was meant, where there is one."""
+    place = Path(name).expanduser()
+    if place.is_file():
+        return f"it is a file, name the one that holds it: '{place.parent}'"
+    folders = [str(path) for path in place.parent.iterdir() if path.is_dir()] if place.parent.is_dir() else []
+    near = difflib.get_close_matches(str(place), folders, n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
 
 
 def fingerprint(folder: Path, adapter: Path | None = None) -> str:

@@ -158,8 +158,14 @@ def _pareto(results: Results) -> Effects:
             kept = min(pairs, key=lambda pair: fmean(pair.retained(results)))
             best = f"in forget {hard.than}, in retain {kept.than}"
             what = f"{student} after {step} steps against the best of {len(rivals)} ({best})"
-            worse = r.estimate(kept.retained(results)).high
-            yield Effect(what, hard, "it keeps less" if worse is not None and worse < 0 else "", retain=kept)
+            yield Effect(what, hard, _keeps_less(r.estimate(kept.retained(results))), retain=kept)
+
+
+def _keeps_less(retained: r.Estimate) -> str:
+    assert retained.mean is not None
+    if retained.mean >= 0:
+        return ""
+    return "it keeps less" if retained.high is not None and retained.high < 0 else "not shown to keep as much"
 
 
 def _early_and_last(results: Results) -> list[int]:

@@ -150,7 +150,7 @@ def _verdict(found: r.Estimate, shown_from: float, against: bool = False, useles
         return f"{leaning} (one seed)"
     if found.low > shown_from:
         return PARTLY if against else HOLDS
-    return leaning if leaning == PARTLY or found.high <= shown_from else f"{FAILS} (not shown)"
+    return FAILS if found.high <= shown_from else f"{leaning} (not shown)"
 
 
 def _overview(rows: list[Evidence]) -> str:
@@ -191,8 +191,9 @@ HEAD = """# Evidence
 What our records say about the claims of arXiv 2506.06278 (C) and about our own (P). `undo evidence` writes this page
 and `records/evidence.json` from the records. An effect is the mean over seeds of a number per seed, mostly of a
 difference, its interval Student's at 95 %; seeds in which a student did not reach its teacher's retain are left out.
-A claim holds where the whole interval lies above the line and fails here where it lies below; where it lies on the
-line, the claim holds partly if the mean is above, and that it fails is not shown if the mean is below. Where the same
+A claim holds where the whole interval lies above the line, which is 0 where the claim names no other, and fails here
+where it lies below; where the interval holds the line, neither is shown, and the verdict says to which side the mean
+leans. Where the same
 attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less neutral) stands
 beside it, and a claim that it does not show too holds partly, at most: the model may only learn everything more
 slowly. What else keeps a claim from holding stands in brackets. Rows of one setting share seeds, and often models:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from undo.spec.errors import UserError
 from undo.study.artifacts import Store
 from undo.study.plan import Plan, Stage, stage_version
-from undo.study.signal import telling_teachers
+from undo.study.signal import warnings
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # every input of a stage is a local folder
@@ -64,7 +64,7 @@ class Execution:
     threads: int = 1
     failures: dict[str, str] = field(default_factory=dict)
     cached: int = 0
-    warned: set[str] = field(default_factory=set)
+    warned: set[tuple[str, str]] = field(default_factory=set)
 
     def run(self) -> dict[str, str]:
         """Runs what is missing. Returns the failed stages with their messages.
@@ -172,10 +172,10 @@ class Execution:
         return True
 
     def _warn(self) -> None:
-        """Tells of teachers whose students will relearn, while these are not paid for yet."""
-        for evaluation, warning in telling_teachers(self.plan, self.store).items():
-            if evaluation not in self.warned:
-                self.warned.add(evaluation)
+        """Tells what will come of stages while they are not paid for yet."""
+        for about, warning in warnings(self.plan, self.store).items():
+            if about not in self.warned:
+                self.warned.add(about)
                 self.listener.noted(warning)
 
     def _fail(self, worker: Worker, stage: Stage, message: dict[str, Any], crew: list[Worker]) -> None:

@@ -48,7 +48,9 @@ def results_file(study: Path) -> Path:
 
 
 def resume(study: Path) -> str:
-    """The command that computes what a study's folder lacks."""
+    """The command that computes what a study's folder lacks; a record of one has no recipe beside it."""
+    if not (study / "recipe.yaml").is_file() and results_file(study).is_file():
+        return f"undo run {load_results(study)['recipe']['name']}"
     return f"undo run {shlex.quote(str(study / 'recipe.yaml'))} --out {shlex.quote(str(study.parent))}"
 
 

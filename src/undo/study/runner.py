@@ -62,6 +62,11 @@ def _device(plan: Plan, store: Store) -> str:
     return ", ".join(sorted(devices)) or "none"
 
 
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+UNUSABLE |= {errno.ENOENT, errno.EIO, errno.ESTALE}
+"""What is wrong with a folder and no bug of ours."""
+
+
 @contextmanager
 def _usable(out: Path, folder: Path) -> Iterator[None]:
     """The output folder exists, can be written and is ours alone; what goes wrong there is one clear line."""
@@ -74,7 +79,7 @@ def _usable(out: Path, folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"the disk of {out} is full; free some space and run the same command again") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in UNUSABLE:
             raise UserError(
                 f"cannot write to {out}: {os.strerror(error.errno)}; choose another folder with --out"
             ) from None

@@ -1,5 +1,8 @@
-"""What a teacher still says about the forgotten, told before its students are paid for."""
+"""What makes the rest of a study worthless, told at once: a base that knows nothing, a teacher that still tells."""
 
+from typing import Any
+
+from undo.spec.registry import load
 from undo.study.artifacts import Store
 from undo.study.plan import Plan
 
@@ -19,6 +22,34 @@ def telling_share(signal: float | None, base: float | None, oracle: float | None
     return share if share > TELLING else None
 
 
+def warnings(plan: Plan, store: Store) -> dict[tuple[str, str], str]:
+    """Warnings by what they are about and the evaluation that showed it."""
+    told = {("ignorant", id): text for id, text in ignorant_bases(plan, store).items()}
+    return told | {("telling", id): text for id, text in telling_teachers(plan, store).items()}
+
+
+def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
+    """A warning for each evaluated base that answers no better than guessing, by its evaluation's id.
+
+    Better is by two standard errors of a share at most. What a loss of guessing would be is not known here.
+    """
+    dataset: Any = plan.recipe.data.dataset
+    evaluation: Any = load("evals", dataset.evaluation)
+    found = {}
+    for node in plan.models if evaluation.unit == "fraction" else []:
+        if node.role != "base" or not store.done(node.evaluation):
+            continue
+        evals = store.read(node.evaluation, "evals.json")
+        score, items = evals["test"], evals["test_items"]
+        asked = [domain for domain in ("forget", "retain") if items.get(domain)]
+        unknown = [domain for domain in asked if score[domain] <= evaluation.chance + items[domain] ** -0.5]
+        if unknown:
+            scores = ", ".join(f"{domain} {score[domain]:.0%}" for domain in unknown)
+            what = f"the base (seed {node.seed}) answers no better than guessing: {scores}"
+            found[node.evaluation] = f"warning: {what}; train it longer, or give a model and texts that fit each other"
+    return found
+
+
 def telling_teachers(plan: Plan, store: Store) -> dict[str, str]:
     """A warning for each evaluated teacher that says much and has students still to come, by its evaluation's id."""
     nodes = {(node.id, node.seed): node for node in plan.models}
@@ -35,5 +66,8 @@ def telling_teachers(plan: Plan, store: Store) -> dict[str, str]:
             continue
         if share := telling_share(*(signal(name, seed) for name in (id, "base", "oracle"))):
             what = f"{id} (seed {seed}) still says {share:.0%} of what the base says about the right forget token"
-            found[node.evaluation] = f"warning: {what}; its students will hear it, suppress longer or harder first"
+            longer = f"suppress.{id}.steps={2 * plan.recipe.suppress[id].steps}"
+            found[node.evaluation] = (
+                f"warning: {what}; its students will hear it, suppress longer ({longer}) or harder first"
+            )
     return found

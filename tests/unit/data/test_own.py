@@ -70,3 +70,10 @@ def test_too_little_is_refused_before_anything_runs(tmp_path, texts):
 
 def test_a_missing_file_is_refused_before_anything_runs(tmp_path):
     assert "cannot read" in message(str(tmp_path / "absent.jsonl"), lines(tmp_path, "retain"))
+
+
+@pytest.mark.parametrize(("forget", "retain", "option"), [("", "kept.txt", "--forget"), ("gone.txt", "", "--retain")])
+def test_an_empty_name_is_one_line(forget, retain, option):
+    """As an unset variable of a shell gives it."""
+    with pytest.raises(UserError, match=f"{option} is empty"):
+        own_texts(forget, retain)

@@ -369,6 +369,18 @@ def test_a_path_that_is_nowhere_is_one_line_with_the_way_out(name, way_out, tmp_
         models.find_folder(name)
 
 
+def test_a_misspelt_folder_and_a_file_in_one_are_named_rightly(own, tmp_path, monkeypatch):
+    folder = own()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.chdir(folder.parent)
+    misspelt = f"{folder.name}x"
+    for name, meant in ((misspelt, folder.name), (f"./{misspelt}", folder.name), (f"{folder}x", str(folder))):
+        with pytest.raises(UserError, match=f"'{name}' is no folder; did you mean '{meant}'"):
+            models.find_folder(name)
+    with pytest.raises(UserError, match=f"it is a file, name the one that holds it: '{folder.name}'"):
+        models.find_folder(f"{folder.name}/config.json")
+
+
 def test_a_revision_of_a_folder_is_not_ignored(own):
     with pytest.raises(UserError, match="revision names a version on the hub"):
         models.find_folder(str(own()), "main")

@@ -9,7 +9,7 @@ from undo.spec.load import load_recipe
 from undo.study.artifacts import MANIFEST, Store
 from undo.study.executor import Execution, Worker
 from undo.study.plan import make_plan
-from undo.study.signal import telling_share, telling_teachers
+from undo.study.signal import ignorant_bases, telling_share, telling_teachers
 
 
 @pytest.mark.parametrize(
@@ -41,9 +41,25 @@ def study(tmp_path):
 
     def evaluated(**signals: float) -> None:
         for id, signal in signals.items():
-            leave(nodes[id].evaluation, forget_signal=signal)
+            shares = {"forget": 0.9, "retain": 0.8}
+            leave(nodes[id].evaluation, forget_signal=signal, test=shares, test_items=dict.fromkeys(shares, 100))
 
     return plan, store, nodes, leave, evaluated
+
+
+@pytest.mark.parametrize(
+    ("forget", "retain", "told"),
+    [(0.11, 0.11, []), (0.09, 0.8, ["forget 9%"]), (0.0, 0.02, ["forget 0%, retain 2%"])],
+)
+def test_a_base_that_knows_nothing_is_told_of_at_once(study, forget, retain, told):
+    """A tenth is two standard errors of a hundred items above guessing, which in arithmetic finds nothing."""
+    plan, store, nodes, leave, _ = study
+    assert ignorant_bases(plan, store) == {}
+    shares = {"forget": forget, "retain": retain}
+    leave(nodes["base"].evaluation, test=shares, test_items=dict.fromkeys(shares, 100), forget_signal=0.0)
+    warnings = ignorant_bases(plan, store)
+    assert list(warnings) == [nodes["base"].evaluation] * len(told)
+    assert all(f"no better than guessing: {text};" in warnings[nodes["base"].evaluation] for text in told)
 
 
 def test_the_warning_waits_for_base_and_oracle_and_names_the_teacher(study):
