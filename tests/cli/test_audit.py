@@ -170,8 +170,10 @@ def test_larger_models_get_smaller_rates(place, monkeypatch):
 
 
 def test_changes_of_a_suite_are_on_the_certificate(place):
-    recipe = api.audit_recipe(place.model, place.forget, place.retain, overrides=["attacks.relearn.attack.steps=200"])
-    assert recipe.audit.suite == "quick attacks.relearn.attack.steps=200"
+    recipe = api.audit_recipe(
+        place.model, place.forget, place.retain, overrides=["attacks.relearn.attack.batch_rows=4"]
+    )
+    assert recipe.audit.suite == "quick attacks.relearn.attack.batch_rows=4"
 
 
 def test_a_saved_suite_that_was_changed_is_called_so(place):

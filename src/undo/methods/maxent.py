@@ -1,6 +1,8 @@
-"""MaxEnt: make the forget predictions uniform, keep the retain loss (arXiv 2506.06278, section 3)."""
+"""MaxEnt: make the forget predictions uniform, keep what is to be kept (arXiv 2506.06278, section 3)."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 from pydantic import Field
 
@@ -9,13 +11,26 @@ from undo.methods import LossTerms, Method
 
 
 class MaxEnt(Method):
-    """KL(uniform || p) on every forget token + retain_weight * CE(retain)."""
+    """KL(uniform || p) on every forget token + retain_weight * CE(retain), or * KL(reference || p) on retain tokens."""
 
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy beside the distance from uniform."""
+    """Weight of the retain term beside the distance from uniform."""
+    retain: Literal["ce", "reference_kl"] = Field("ce", exclude_if=lambda value: value == "ce")
+    """The retain term: cross-entropy, or the distance from the model as it was: it teaches a pretrained one nothing."""
+
+    @property
+    def needs_reference(self) -> bool:  # type: ignore[override]  # known only with the retain term
+        """For its predictions on retain rows."""
+        return self.retain == "reference_kl"
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both terms are means over valid targets, nats per token."""
-        retain = objectives.cross_entropy(models.predict(model, batch.retain), batch.retain.targets)
+        own, targets = models.predict(model, batch.retain), batch.retain.targets
+        if self.needs_reference:
+            kept = objectives.forward_kl(own, models.predict(memo.reference, batch.retain), targets)
+        else:
+            kept = objectives.cross_entropy(own, targets)
         forget = objectives.uniform_kl(models.predict(model, batch.forget), batch.forget.targets)
-        return LossTerms(forget + self.retain_weight * retain, {"retain_ce": retain, "forget_uniform_kl": forget})
+        return LossTerms(
+            forget + self.retain_weight * kept, {f"retain_{self.retain}": kept, "forget_uniform_kl": forget}
+        )

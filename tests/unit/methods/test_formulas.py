@@ -62,7 +62,17 @@ def undial(model, reference, batch, strength=4.0, retain_weight=2.0) -> torch.Te
     return divergence + retain_weight * mean_loss(model, batch.retain)
 
 
+def maxent_beside_the_reference(model, reference, batch, retain_weight=2.0) -> torch.Tensor:
+    logs, valid = log_probabilities(model, batch.forget), batch.forget.targets != IGNORE
+    uniform = torch.full_like(logs, 1 / logs.shape[-1])
+    forget = (uniform * (uniform.log() - logs))[valid].sum(-1).mean()
+    kept, own = log_probabilities(reference, batch.retain), log_probabilities(model, batch.retain)
+    retain = (kept.exp() * (kept - own))[batch.retain.targets != IGNORE].sum(-1).mean()
+    return forget + retain_weight * retain
+
+
 FORMULAS = {
+    "maxent": (maxent_beside_the_reference, {"retain": "reference_kl", "retain_weight": 2.0}),
     "gradient_ascent": (gradient_ascent, {}),
     "npo": (npo, {"beta": 0.3, "retain_weight": 2.0}),
     "simnpo": (simnpo, {"beta": 2.0, "margin": 0.5, "retain_weight": 2.0}),
