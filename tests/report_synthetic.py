@@ -73,7 +73,8 @@ def _model(id: str, role: str, seed: int, method: str | None = None, **values: A
         "id": id, "role": role, "seed": seed, "method": method, "teacher": None, "student_init": None,
         "noise_alpha": None, "noise_beta": None, "retain": 0.96 - drift, "forget": 0.01 + drift, "neutral": 0.02,
         "heldout_retain": 0.7, "heldout_forget": 0.1, "groups": {}, "retain_kl_from_base": 0.03 + drift,
-        "forget_kl_from_uniform": 0.2, "forget_signal": 0.4 + drift, "flops": 1e11,
+        "forget_kl_from_uniform": 0.2, "forget_signal": 0.4 + drift, "weights_from_base": 0.1 + drift,
+        "barrier_to_base": 0.5, "flops": 1e11,
         "tokens": 2_400_000, "forget_tokens": 0, "wall_s": 40.0 + seed,
         "artifact": f"artifacts/{kind}-{id}-{seed}",
     }  # fmt: skip

@@ -70,7 +70,7 @@ def cell(estimate: r.Estimate, form: r.Format) -> Cell:
 
 
 ACCURACIES = ("forget", "retain", "heldout_forget", "heldout_retain", "neutral")
-NATS = ("retain_kl_from_base", "forget_kl_from_uniform", "forget_signal")
+NATS = ("retain_kl_from_base", "forget_kl_from_uniform", "forget_signal", "weights_from_base", "barrier_to_base")
 COSTS: dict[str, r.Format] = {"flops": r.large, "tokens": r.large, "wall_s": r.seconds}
 
 
@@ -80,6 +80,7 @@ def models_table(results: Results) -> Table:
     columns += [(name.replace("_", "-"), r.describe_metric(results, name)) for name in ACCURACIES]
     columns += [("retain KL from base", "nats per token"), ("forget KL from uniform", "nats per token")]
     columns += [("forget signal", "right token above the mean one, nats")]
+    columns += [("weights from base", "distance over its norm"), ("barrier to base", "retain loss on the way, nats")]
     columns += [("distil gap", "teacher - student, retain validation; stop rule met"), ("FLOPs", "own and teacher's")]
     columns += [("tokens", "own and teacher's"), ("training time", "own and teacher's")]
     tested = {row["inputs"].get("model"): row["id"] for row in results.get("stages", []) if row["kind"] == "evaluate"}
@@ -131,7 +132,8 @@ def scores_table(results: Results, attack: str) -> Table:
     columns += [("constrained recovery", f"at most {100 * RETAIN_MARGIN:g}\u00a0% of retain lost")]
     columns += [("neutral recovery", r.describe_metric(results, "neutral"))]
     columns += [("specific recovery", "forget - neutral"), ("relative robustness", "0 suppressed, 1 oracle")]
-    columns += [("relative compute", "of the oracle's pretraining")]
+    columns += [("relative compute", "of the oracle's pretraining"), ("area under the curve", "mean over steps")]
+    columns += [("steps to half", "of the base's, median")]
     lines = [
         Line(id, _score_cells(results, score), [_deciding(results, attack, id, budget)])
         for id, score in r.scores_at(results, attack, budget).items()
@@ -147,7 +149,17 @@ def _score_cells(results: Results, score: r.Row) -> list[Cell]:
         *cells,
         cell(r.scored(score, "relative_robustness"), r.plain),
         cell(r.scored(score, "relative_compute"), r.percent),
+        cell(r.scored(score, "area_under_curve"), r.form_of(results, "forget")),
+        _half_cell(score),
     ]
+
+
+def _half_cell(score: r.Row) -> Cell:
+    if "steps_to_half" not in score:  # older records
+        return NOTHING
+    reached = f"in {score['steps_to_half_n']} of {score['n_seeds']} seeds"
+    step = score["steps_to_half"]
+    return Cell("–" if step is None else f"{step:,.0f}", step, reached)
 
 
 def _deciding(results: Results, attack: str, model: str, budget: int) -> list[Link]:

@@ -16,8 +16,9 @@ from undo.evals._answers import sample_answers
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
 
-VERSION = 3
-ROWS = 64  # packed rows behind the two measures in nats: 4,096 tokens have a standard error of about 0.02
+VERSION = 4
+ROWS = 64  # packed rows behind the measures in nats: 4,096 tokens have a standard error of about 0.02
+ON_THE_WAY = (0.25, 0.5, 0.75)  # shares of the base's weights between a model and it
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -35,7 +36,8 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         write_item_scores(points, context.folder)
         evals["retain_loss"] = points[0]["retain_loss"]
     base = models.freeze(models.load_model(context.inputs["base"]))
-    return Outcome(evals=evals | disruption(model, base, corpus) | {"answers": sample_answers(model, corpus)})
+    evals |= disruption(model, base, corpus) | {"answers": sample_answers(model, corpus)}
+    return Outcome(evals=evals | neighbourhood(model, base, corpus))
 
 
 def scorer(
@@ -129,3 +131,37 @@ def disruption(model: Any, base: Any, corpus: Any) -> dict[str, float]:
         "forget_kl_from_uniform": uniform.item(),
         "forget_signal": signal.item(),
     }
+
+
+def neighbourhood(model: Any, base: Any, corpus: Any) -> dict[str, float | None]:
+    """How far the weights have moved, relative to the base's norm, and whether the straight way back leads over a hill.
+
+    The barrier is by how much the retain loss on that way exceeds the line between its ends at most, nats per token,
+    not below 0 (linear mode connectivity, arXiv 1912.05671): next to none where a model is still the base's neighbour.
+    None where the architectures differ. The model's weights are moved: it is of no use afterwards.
+    """
+    import torch
+
+    pairs = list(zip(model.parameters(), base.parameters(), strict=False))
+    if [p.shape for p in model.parameters()] != [p.shape for p in base.parameters()]:
+        return {"weights_from_base": None, "barrier_to_base": None}
+    rows = data.first_rows(corpus, "retain", "attack", ROWS).to(model.device)
+
+    def loss(of: Any) -> float:
+        with torch.inference_mode():
+            return objectives.cross_entropy(models.predict(of, rows), rows.targets).item()
+
+    with torch.no_grad():
+        moved, norm = (math.sqrt(sum(values)) for values in zip(*map(_squares, pairs), strict=True))
+        here, there, done, hill = loss(model), loss(base), 0.0, 0.0
+        for share in ON_THE_WAY:
+            for own, other in pairs:
+                own.lerp_(other, (share - done) / (1 - done))  # in place: a third model may not fit
+            hill, done = max(hill, loss(model) - (1 - share) * here - share * there), share
+    return {"weights_from_base": moved / norm, "barrier_to_base": hill}
+
+
+def _squares(pair: tuple[Any, Any]) -> tuple[float, float]:
+    """Squared distance of two tensors, and squared norm of the second."""
+    own, other = pair
+    return (own - other).square().sum().item(), other.square().sum().item()

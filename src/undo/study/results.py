@@ -121,6 +121,8 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
         "retain_kl_from_base": evals["retain_kl_from_base"],
         "forget_kl_from_uniform": evals["forget_kl_from_uniform"],
         "forget_signal": evals["forget_signal"],
+        "weights_from_base": evals["weights_from_base"],
+        "barrier_to_base": evals["barrier_to_base"],
         "artifact": f"artifacts/{node.stage}",
     }
     row |= _cost(plan, store, node)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from statistics import fmean, stdev
+from itertools import pairwise
+from statistics import fmean, median, stdev
 from typing import Any
 
 RETAIN_MARGIN = 0.1
@@ -90,7 +91,9 @@ class _Table:
         recovery = self._recovery(attack, "forget", budget)
         neutral = self._recovery(attack, "neutral", budget)
         recovered, low, high = mean_interval(self._values(seeds, lambda s: recovery(model, s)))
+        halves = self._values(seeds, lambda s: self._half(model, s, attack, budget))
         by_field = {
+            "area_under_curve": self._values(seeds, lambda s: self._area(model, s, attack, budget)),
             "constrained_recovery": self._values(seeds, lambda s: self._constrained(model, s, attack, budget)),
             "specific_recovery": self._values(seeds, lambda s: _minus(recovery(model, s), neutral(model, s))),
             "relative_robustness": self._robustness(model, seeds, recovery),
@@ -104,6 +107,8 @@ class _Table:
             "recovery": recovered,
             "neutral_recovery": mean_interval(self._values(seeds, lambda s: neutral(model, s)))[0],
             **{field: mean for field, (mean, _, _) in found.items()},
+            "steps_to_half": median(halves) if len(halves) == len(seeds) else None,
+            "steps_to_half_n": len(halves),
             "ci_low": low,
             "ci_high": high,
             "n_seeds": len(seeds),
@@ -123,6 +128,28 @@ class _Table:
         curves = self.curves[attack, "forget", model, seed]
         useful = useful_points(curves, curves[0]["points"][0]["retain"], self.retain_higher)
         return worst_case(useful, "forget", budget, self.higher)
+
+    def _area(self, model: str, seed: int, attack: str, budget: int) -> float | None:
+        """Mean of the envelope over the steps, by trapezoids."""
+        envelope = self._envelope(model, seed, attack, budget)
+        areas = [(after - before) * (one + other) / 2 for (before, one), (after, other) in pairwise(envelope)]
+        return sum(areas) / (envelope[-1][0] - envelope[0][0]) if areas else None
+
+    def _half(self, model: str, seed: int, attack: str, budget: int) -> int | None:
+        """The first evaluated step with half of the base's: its accuracy, or the way from the oracle's loss to its."""
+        base, oracle = (self.models.get((id, seed), {}).get("forget") for id in ("base", "oracle"))
+        if base is None or (oracle is None and not self.higher):
+            return None
+        half = base / 2 if self.higher else (base + oracle) / 2
+        sign = 1 if self.higher else -1
+        envelope = self._envelope(model, seed, attack, budget)
+        return next((step for step, value in envelope if sign * (value - half) >= 0), None)
+
+    def _envelope(self, model: str, seed: int, attack: str, budget: int) -> list[tuple[int, float]]:
+        """(step, worst case so far)."""
+        curves = self.curves[attack, "forget", model, seed]
+        steps = sorted({point["step"] for curve in curves for point in curve["points"] if point["step"] <= budget})
+        return [(step, worst_case(curves, "forget", step, self.higher)) for step in steps]
 
     def _values(self, seeds: list[int], of: Callable[[int], float | None]) -> list[float]:
         return [value for value in map(of, seeds) if value is not None]

@@ -81,7 +81,8 @@ def test_links_lead_nowhere_but_into_the_study(html):
 
 def test_numbers_of_the_models_are_those_of_results_json(html, results):
     fields = ("forget", "retain", "heldout_forget", "heldout_retain", "neutral")
-    fields += ("retain_kl_from_base", "forget_kl_from_uniform", "forget_signal", "gap", "flops", "tokens", "wall_s")
+    fields += ("retain_kl_from_base", "forget_kl_from_uniform", "forget_signal", "weights_from_base", "barrier_to_base")
+    fields += ("gap", "flops", "tokens", "wall_s")
     rows = Page(html).rows("Models before any attack")
     assert list(rows) == list(dict.fromkeys(row["id"] for row in results["models"]))
     for id, (numbers, links) in rows.items():
@@ -94,7 +95,7 @@ def test_numbers_of_the_models_are_those_of_results_json(html, results):
 
 def test_numbers_of_the_scores_are_those_of_results_json(html, results):
     fields = ("n_seeds", "recovery", "constrained_recovery", "neutral_recovery", "specific_recovery")
-    fields += ("relative_robustness", "relative_compute")
+    fields += ("relative_robustness", "relative_compute", "area_under_curve", "steps_to_half")
     rows = Page(html).rows("After 150 steps of relearn")
     for score in (score for score in results["scores"] if score["budget"] == 150):
         numbers, links = rows[score["model"]]

@@ -100,6 +100,22 @@ def test_where_every_attack_costs_too_much_the_model_is_what_it_was():
     assert row(score_rows(models, curves, metrics(1000)), "s")["constrained_recovery"] == 0.0
 
 
+@pytest.mark.parametrize("higher_is_better", [True, False], ids=["accuracy", "loss"])
+def test_area_and_half_come_from_the_envelope(higher_is_better):
+    """What fell again stays recovered; half of the base's 0.8 (or half of the way from 8 nats to 4) is passed at 20."""
+    models, curves = study()
+    turn = (lambda value: value) if higher_is_better else (lambda value: 8 - 5 * value)
+    models += [model("base", "base", seed, 100) for seed in (1, 2)]
+    for one in models:
+        one["forget"] = {"base": turn(0.8), "oracle": turn(0.0)}.get(one["id"], turn(0.0))
+    curves = [curve("s", seed, [(0, turn(0.0)), (10, turn(0.2)), (20, turn(0.6)), (40, turn(0.4))]) for seed in (1, 2)]
+    rows = score_rows(models, curves, metrics(1000, higher_is_better))
+    area = (10 * 0.1 + 10 * 0.4 + 20 * 0.6) / 40
+    assert row(rows, "s", 40)["area_under_curve"] == pytest.approx(turn(area))
+    assert [row(rows, "s", budget)["steps_to_half"] for budget in (10, 20, 40)] == [None, 20, 20]
+    assert row(rows, "s", 10)["steps_to_half_n"] == 0 and row(rows, "s", 40)["steps_to_half_n"] == 2
+
+
 def test_the_ends_of_the_scale():
     rows = score_rows(*study(), metrics(1000))
     assert row(rows, "t")["relative_robustness"] == 0.0
