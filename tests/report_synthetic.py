@@ -165,7 +165,8 @@ def with_oracle_students(results: dict[str, Any]) -> dict[str, Any]:
         )
     ]
     models = [*results["models"], *more]
-    curves = [*results["curves"], *(_curve(model, "forget", rate) for model in more for rate in RATES)]
+    curves = [_curve(model, skill, rate) for model in more for skill in ("forget", "neutral") for rate in RATES]
+    curves = [*results["curves"], *curves]
     scores = score_rows(models, curves, results["metrics"])
     changed = {**results, "models": models, "curves": curves, "scores": scores}
     at_base = {"init": "noised", "noise_alpha": [0.0], "noise_from": "base", "teachers": ["oracle"]}

@@ -69,18 +69,17 @@ def _cached(name: str, revision: str | None) -> Path:
         hint = _near(name) or "name one with a model as transformers saves it"
         raise UserError(f"'{name}' is no folder; {hint}") from None
     except LocalEntryNotFoundError:
-        if near := _near(name):
-            raise UserError(f"'{name}' is no folder; {near}") from None
         version = f" --revision {revision}" if revision else ""
-        fetch = f"hf download {name}{version}"
-        raise UserError(f"'{name}' is no folder and no model in the hub's cache; {fetch}") from None
+        near, fetch = _near(name), f"hf download {name}{version}"
+        hint = f"{near} Or: {fetch}" if near else fetch
+        raise UserError(f"'{name}' is no folder and no model in the hub's cache; {hint}") from None
 
 
 def _near(name: str) -> str:
     """The folder that was meant, where there is one."""
     place = Path(name).expanduser()
     if place.is_file():
-        return f"it is a file, name the one that holds it: '{place.parent}'"
+        return f"it is a file, name the folder that holds it, '{place.parent}'."
     folders = [str(path) for path in place.parent.iterdir() if path.is_dir()] if place.parent.is_dir() else []
     near = difflib.get_close_matches(str(place), folders, n=1)
     return f"did you mean '{near[0]}'?" if near else ""

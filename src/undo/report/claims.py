@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from undo.report import rows as r
-from undo.report.effects import Asked, Correlation, Less, Measure, Share, recovery
+from undo.report.effects import Correlation, Kept, Less, Measure, Share, View, brought_back
 from undo.report.rows import Results
 from undo.study.plan import NOISE
 
@@ -29,7 +29,7 @@ class Effect(NamedTuple):
     measure: Measure
     but: str = ""
     useless: bool = False
-    retain: Less | None = None
+    retain: Kept | None = None
 
 
 Effects = Iterator[Effect]
@@ -39,7 +39,8 @@ Effects = Iterator[Effect]
 class Claim:
     """A claim, how studies are asked about it, and from which effect on it is shown and not merely pointed to.
 
-    A `specific` one has to be shown in specific recovery too, which tells forgetting from learning slowly.
+    A `specific` one has to be shown in specific recovery too, which tells forgetting from learning slowly; claims that
+    are about how fast a model learns have not.
     """
 
     id: str
@@ -52,12 +53,12 @@ class Claim:
 
 def _teachers(results: Results) -> list[str]:
     """Those that were attacked."""
-    return [row["id"] for row in r.of_role(results, "teacher") if recovery(results, row["id"])]
+    return [row["id"] for row in r.of_role(results, "teacher") if brought_back(results, row["id"])]
 
 
 def _taught(results: Results, teacher: str) -> list[r.Row]:
     """Students that keep what their teacher could: others relearn slowly because they never learnt."""
-    return [row for row in r.students_of(results, teacher) if r.keeps_retain(results, row["id"])]
+    return [row for row in r.students_of(results, teacher) if r.mostly_taught(results, row["id"])]
 
 
 def _oracle_matching(results: Results) -> Effects:
@@ -82,7 +83,7 @@ def _fresh(results: Results, teacher: str) -> list[str]:
     """The teacher's fresh student of the usual name, or the only one, if it was taught."""
     fresh = [row["id"] for row in r.students_of(results, teacher) if row["student_init"] == "fresh"]
     usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
-    return [id for id in usual if len(usual) == 1 and r.keeps_retain(results, id)]
+    return [id for id in usual if len(usual) == 1 and r.mostly_taught(results, id)]
 
 
 def _distilled(results: Results) -> Effects:
@@ -129,7 +130,7 @@ def _rises_with_compute(results: Results) -> Effects:
 
 
 def _compute(results: Results, model: str) -> dict[int, float]:
-    """What a model cost of what the oracle did, by seed; nothing where the oracle's cost is not known."""
+    """What a model cost of what the oracle did, by seed, failed ones too; nothing where the oracle was given."""
     oracle = {row["seed"]: row["flops"] for row in r.by_id(results).get("oracle", [])}
     rows = r.by_id(results)[model]
     return {row["seed"]: row["flops"] / oracle[row["seed"]] for row in rows if oracle.get(row["seed"])}
@@ -140,7 +141,7 @@ def _reaches_oracle(results: Results) -> Effects:
         for strongest in _noised_by_alpha(results, teacher)[-1:]:
             cost = r.estimate(_compute(results, strongest).values()).mean
             what = strongest if cost is None else f"{strongest} at {cost:.2f}"
-            dear = "it costs more" if cost is not None and round(cost, 2) > AFFORDABLE else ""
+            dear = "its cost is not known" if cost is None else "it costs more" if cost > AFFORDABLE + 1e-9 else ""
             yield Effect(what, Share(strongest, teacher, "oracle"), dear)
 
 
@@ -152,13 +153,26 @@ def _pareto(results: Results) -> Effects:
     suppressed = [id for id in _teachers(results) if not _localised(results, id)]
     for student in _strongest(results):
         rivals = [id for id in suppressed if _as_useful(results, id, student)]
-        for step in [0, *_early_and_last(results)] if len(rivals) > 3 else []:
-            pairs = [Less(student, rival, step) for rival in rivals]
-            hard = min(pairs, key=lambda pair: fmean(pair.values(Asked(results))))
-            kept = min(pairs, key=lambda pair: fmean(pair.retained(results)))
-            best = f"in forget {hard.than}, in retain {kept.than}"
-            what = f"{student} after {step} steps against the best of {len(rivals)} ({best})"
-            yield Effect(what, hard, _keeps_less(r.estimate(kept.retained(results))), retain=kept)
+        for step in dict.fromkeys([0, *_early_and_last(results)]) if len(rivals) > 3 else []:
+            yield from _beside_rivals(results, student, rivals, step)
+
+
+def _beside_rivals(results: Results, student: str, rivals: list[str], step: int) -> Effects:
+    """Before an attack everybody seems to have forgotten: there what is kept is all that can be compared."""
+    hard = _smallest(results, [Less(student, rival, step) for rival in rivals])
+    kept = _smallest(results, [Kept(student, rival, step) for rival in rivals])
+    if kept is not None and step == 0:
+        yield Effect(f"{student} in retain, before an attack, against {kept.than}, the best of {len(rivals)}", kept)
+    elif hard is not None and kept is not None:
+        best = f"in forget {hard.than}, in retain {kept.than}"
+        what = f"{student} after {step} steps against the best of {len(rivals)} ({best})"
+        yield Effect(what, hard, _keeps_less(r.estimate(kept.values(View(results)))), retain=kept)
+
+
+def _smallest(results: Results, pairs: list[Any]) -> Any:
+    """The pair with the least mean effect; None where none has an effect in any seed."""
+    means = {pair: fmean(values) for pair in pairs if (values := pair.values(View(results)))}
+    return min(means, key=lambda pair: means[pair], default=None)
 
 
 def _keeps_less(retained: r.Estimate) -> str:
@@ -210,7 +224,7 @@ def _few_labels(results: Results) -> Effects:
             lost = _lost(results, name, full)
             for id, usual in product(_fresh(results, name), _fresh(results, full)):
                 what = f"{id} ({_labels(knobs)}) against {full}"
-                yield Effect(what, Share(id, full, usual), lost and f"its teacher: {lost}", useless=True)
+                yield Effect(what, Share(id, full, usual), lost and f"its teacher: {lost}", bool(lost))
 
 
 def _method(knobs: r.Row) -> str:
@@ -243,7 +257,7 @@ def _short_of_oracle(results: Results, student: str, teacher: str) -> Effect:
     """After as many steps as still tell teacher and oracle apart: few, where the attack teaches the oracle too."""
     budgets = r.budgets(results, r.attacks(results)[0])
     at = {step: Share(student, teacher, "oracle", step, short=True) for step in budgets}
-    step = max((step for step in budgets if at[step].values(Asked(results))), default=budgets[-1])
+    step = max((step for step in budgets if at[step].values(View(results))), default=budgets[-1])
     return Effect(f"{student}, short of the oracle after {step} steps", at[step])
 
 
@@ -310,8 +324,8 @@ def _for_half(results: Results) -> Effects:
         cost = r.estimate(_compute(results, id).values()).mean
         teacher = rows[0].get("teacher") or ""
         useful = teacher in results["recipe"]["suppress"] and _as_useful(results, teacher, "base")
-        cheap = cost is not None and cost <= 0.5 and recovery(results, id)
-        for step in _early_and_last(results) if useful and cheap and r.keeps_retain(results, id) else []:
+        cheap = cost is not None and cost <= 0.5 and brought_back(results, id)
+        for step in _early_and_last(results) if useful and cheap and r.mostly_taught(results, id) else []:
             yield Effect(f"{id} at {cost:.2f}, after {step} steps", Share(id, teacher, "oracle", step))
 
 
@@ -395,7 +409,6 @@ CLAIMS = [
         "The signal left in a teacher predicts what its fresh student relearns",
         "rank correlation over teachers, by seed",
         _signal_predicts,
-        specific=False,
     ),
     Claim("P5", "Localising the skill while training leaves less to relearn than UNDO", LESS, _localisation),
     Claim(

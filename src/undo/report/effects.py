@@ -15,10 +15,10 @@ from undo.study.scores import within_noise, worst_case
 BySeed = dict[int, float]
 
 
-def recovery(results: Results, model: str, step: int | None = None, skill: str = "forget") -> BySeed:
+def brought_back(results: Results, model: str, step: int | None = None, skill: str = "forget") -> BySeed:
     """What the first attack brings back within so many steps (all of them by default), at worst over its variants.
 
-    By seed; larger is more relearnt, for losses too. A loss above that of guessing is no more forgotten.
+    By seed; larger is more relearnt: a loss counts with a minus sign, and one above that of guessing as guessing.
     """
     higher = r.higher_is_better(results, skill)
     seeds = r.curves_of(results, r.attacks(results)[0], model, skill)
@@ -38,7 +38,7 @@ def _guessing(results: Results) -> float:
 
 
 @dataclass(frozen=True)
-class Asked:
+class View:
     """A study that is asked about what came back, or about specific recovery: less what came back of a new skill."""
 
     results: Results
@@ -46,10 +46,10 @@ class Asked:
 
     def recovered(self, model: str, step: int | None) -> BySeed:
         """By seed; specific recovery in the seeds in which both skills were attacked."""
-        back = recovery(self.results, model, step)
+        back = brought_back(self.results, model, step)
         if not self.specific:
             return back
-        neutral = recovery(self.results, model, step, "neutral")
+        neutral = brought_back(self.results, model, step, "neutral")
         return {seed: value - neutral[seed] for seed, value in back.items() if seed in neutral}
 
 
@@ -64,20 +64,31 @@ class Less:
     than: str
     step: int | None = None
 
-    def values(self, asked: Asked) -> list[float]:
+    def values(self, view: View) -> list[float]:
         """By seed."""
-        one, other = asked.recovered(self.model, self.step), asked.recovered(self.than, self.step)
-        return [other[seed] - one[seed] for seed in _shared(asked, self.model, one, other)]
+        one, other = view.recovered(self.model, self.step), view.recovered(self.than, self.step)
+        return [other[seed] - one[seed] for seed in _shared(view, self.model, one, other)]
 
-    def retained(self, results: Results) -> list[float]:
-        """How much more retain the one has than the other where the attack brings back most of each, by seed."""
-        sign = 1 if r.higher_is_better(results, "retain") else -1
-        one, other = (self._kept(results, model) for model in (self.model, self.than))
-        return [sign * (one[seed] - other[seed]) for seed in _shared(Asked(results), self.model, one, other)]
 
-    def _kept(self, results: Results, model: str) -> BySeed:
-        seeds, step = r.curves_of(results, r.attacks(results)[0], model), _at(results, self.step)
-        return {seed: r.worst_point(results, curves, step)["retain"] for seed, curves in seeds.items()}
+@dataclass(frozen=True)
+class Kept:
+    """How much more retain one model has than another where the attack brings back most of each."""
+
+    model: str
+    than: str
+    step: int
+
+    def values(self, view: View) -> list[float]:
+        """By seed; of specific recovery it says nothing."""
+        if view.specific:
+            return []
+        sign = 1 if r.higher_is_better(view.results, "retain") else -1
+        one, other = (self._retain(view.results, model) for model in (self.model, self.than))
+        return [sign * (one[seed] - other[seed]) for seed in _shared(view, self.model, one, other)]
+
+    def _retain(self, results: Results, model: str) -> BySeed:
+        seeds = r.curves_of(results, r.attacks(results)[0], model)
+        return {seed: r.worst_point(results, curves, self.step)["retain"] for seed, curves in seeds.items()}
 
 
 @dataclass(frozen=True)
@@ -90,12 +101,12 @@ class Share:
     step: int | None = None
     short: bool = False
 
-    def values(self, asked: Asked) -> list[float]:
+    def values(self, view: View) -> list[float]:
         """By seed; nothing where floor and ceiling cannot be told apart."""
-        one, low, high = (asked.recovered(id, self.step) for id in (self.model, self.floor, self.ceiling))
-        seeds = _shared(asked, self.model, one, low, high)
+        one, low, high = (view.recovered(id, self.step) for id in (self.model, self.floor, self.ceiling))
+        seeds = _shared(view, self.model, one, low, high)
         spans = [low[seed] - high[seed] for seed in seeds]
-        error = asked.results["metrics"]["forget"].get("standard_error", 0.0)  # for one seed; older records lack it
+        error = view.results["metrics"]["forget"].get("standard_error", 0.0)  # for one seed; older records lack it
         if not seeds or within_noise(spans, error):
             return []
         shares = [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
@@ -109,14 +120,14 @@ class Correlation:
     known: dict[str, BySeed]
     ranks: bool
 
-    def values(self, asked: Asked) -> list[float]:
+    def values(self, view: View) -> list[float]:
         """By seed; of ranks, or of the values themselves."""
         from scipy.stats import pearsonr, spearmanr  # take a second to import
 
         correlation = spearmanr if self.ranks else pearsonr
-        back = {id: asked.recovered(id, None) for id in self.known}
+        back = {id: view.recovered(id, None) for id in self.known}
         found = []
-        for seed in set.intersection(*(set(_shared(asked, id, back[id], self.known[id])) for id in self.known)):
+        for seed in set.intersection(*(set(_shared(view, id, back[id], self.known[id])) for id in self.known)):
             pair = [of[seed] for of in self.known.values()], [-of[seed] for of in back.values()]
             if all(len(set(values)) > 1 for values in pair):  # else nothing goes with anything
                 coefficient: Any = correlation(*pair)[0]  # its stubs know no number
@@ -124,9 +135,9 @@ class Correlation:
         return found
 
 
-def _shared(asked: Asked, model: str, *found: BySeed) -> list[int]:
+def _shared(view: View, model: str, *found: BySeed) -> list[int]:
     """Seeds in which there is a value of everything, and in which the model was taught."""
-    return sorted(r.taught_seeds(asked.results, model).intersection(*found))
+    return sorted(r.taught_seeds(view.results, model).intersection(*found))
 
 
-Measure = Less | Share | Correlation
+Measure = Less | Kept | Share | Correlation

@@ -7,7 +7,7 @@ from typing import Any
 from undo.data.dataset import Dataset
 from undo.report import rows as r
 from undo.report.claims import CLAIMS, Claim, Effect
-from undo.report.effects import Asked
+from undo.report.effects import Kept, View
 from undo.report.rows import Results
 from undo.report.words import caveats
 from undo.spec.registry import load, names
@@ -16,33 +16,12 @@ HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean over seeds with its 95 % interval, which a single seed has not."""
-
-    effect: float
-    ci_low: float | None
-    ci_high: float | None
-
-    @classmethod
-    def of(cls, found: r.Estimate) -> "Interval":
-        """As it is written down."""
-        assert found.mean is not None
-        low, high = (None if end is None else round(end, 4) for end in (found.low, found.high))
-        return cls(round(found.mean, 4), low, high)
-
-    @property
-    def text(self) -> str:
-        """`0.12 [0.08, 0.16]`."""
-        return r.Estimate(self.effect, self.ci_low, self.ci_high).text(r.short)
-
-
-@dataclass(frozen=True)
 class Evidence:
     """One row of `evidence.json`.
 
     `specific` is the effect in specific recovery, where the attack taught a neutral skill too; `retain` is how much
     more the model has than a rival after the attack, where a claim asks for that; `but` is what keeps the claim from
-    holding though its effect would show it. `also_in` are further records that hold the very same models.
+    holding whatever the effect. `also_in` are further records that hold the very same models.
     """
 
     claim: str
@@ -53,8 +32,8 @@ class Evidence:
     effect: float
     ci_low: float | None
     ci_high: float | None
-    specific: Interval | None
-    retain: Interval | None
+    specific: r.Estimate | None
+    retain: r.Estimate | None
     verdict: str
     but: str
     record: str
@@ -80,16 +59,21 @@ def _each_once(rows: list[Evidence]) -> list[Evidence]:
     found: dict[Evidence, list[str]] = {}
     for row in rows:
         found.setdefault(replace(row, record="", command=""), []).append(row.record)
-    first = {row.record: row.command for row in reversed(rows)}
+    commands = {row.record: row.command for row in rows}
     return [
-        replace(row, record=records[0], command=first[records[0]], also_in=tuple(records[1:]))
+        replace(row, record=records[0], command=commands[records[0]], also_in=tuple(records[1:]))
         for row, records in found.items()
     ]
 
 
 def as_json(rows: list[Evidence]) -> list[dict[str, Any]]:
     """The rows of `evidence.json`."""
-    return [asdict(row) | {"also_in": list(row.also_in)} for row in rows]
+    beside = [{name: _json(getattr(row, name)) for name in ("specific", "retain")} for row in rows]
+    return [asdict(row) | more | {"also_in": list(row.also_in)} for row, more in zip(rows, beside, strict=True)]
+
+
+def _json(found: r.Estimate | None) -> dict[str, float | None] | None:
+    return None if found is None else {"effect": found.mean, "ci_low": found.low, "ci_high": found.high}
 
 
 def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
@@ -106,26 +90,45 @@ def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
 
 def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidence | None:
     """None where the effect is not defined in any seed."""
-    found, specific = (r.estimate(effect.measure.values(Asked(results, of))) for of in (False, True))
-    if found.mean is None:
+    found, specific = (_rounded(effect.measure.values(View(results, of))) for of in (False, True))
+    if found is None or found.mean is None:
         return None
-    recipe, alone = results["recipe"], claim.specific and specific.low is not None and specific.low <= claim.shown_from
-    against = [effect.but, "not shown in specific recovery" if alone else ""]
-    verdict = _verdict(found, claim.shown_from, any(against), effect.useless)
+    against = "; ".join(filter(None, [effect.but, _not_shown_specifically(claim, effect, specific, results)]))
+    verdict, recipe = _verdict(found, claim.shown_from, bool(against), effect.useless), results["recipe"]
     return Evidence(
         claim=claim.id,
         setting=recipe["name"] if recipe.get("pretrained") else _setting(recipe["data"]["dataset"]),
         experiment=effect.what,
         n_seeds=found.n,
         n_items=results["metrics"]["forget"]["n_items"],
-        **asdict(Interval.of(found)),
-        specific=None if specific.mean is None else Interval.of(specific),
-        retain=Interval.of(r.estimate(effect.retain.retained(results))) if effect.retain else None,
+        effect=found.mean,
+        ci_low=found.low,
+        ci_high=found.high,
+        specific=specific,
+        retain=_rounded(effect.retain.values(View(results))) if effect.retain else None,
         verdict=verdict,
-        but="; ".join(filter(None, against)) if verdict != _verdict(found, claim.shown_from) else "",
+        but=against if effect.useless or not verdict.startswith(FAILS) else "",
         record=f"records/{name}",
         command=f"undo run {recipe['name']}",
     )
+
+
+def _rounded(values: list[float]) -> r.Estimate | None:
+    """As it is written down; None where there is no value."""
+    found = r.estimate(values)
+    if found.mean is None:
+        return None
+    mean, low, high = (None if number is None else round(number, 4) for number in (found.mean, found.low, found.high))
+    return r.Estimate(mean, low, high, found.n)
+
+
+def _not_shown_specifically(claim: Claim, effect: Effect, specific: r.Estimate | None, results: Results) -> str:
+    """Where a neutral skill was attacked, a claim about forgetting has to be shown in specific recovery too."""
+    asked = "neutral" in r.skills(results, r.attacks(results)[0])
+    if not (claim.specific and asked) or isinstance(effect.measure, Kept):
+        return ""
+    shown = specific is not None and specific.low is not None and specific.low > claim.shown_from
+    return "" if shown else "not shown in specific recovery"
 
 
 def _setting(dataset: r.Row) -> str:
@@ -173,8 +176,8 @@ def _table(rows: list[Evidence]) -> str:
     titles = ["setting", "compared", "seeds × items", "effect, 95 % interval", *(named[name] for name in beside)]
     lines = [_line([*titles, "verdict", "records, command"]), "|---" * (len(titles) + 2) + "|"]
     for row in rows:
-        effect = Interval(row.effect, row.ci_low, row.ci_high).text
-        more = [found.text if (found := getattr(row, name)) else "–" for name in beside]
+        effect = r.Estimate(row.effect, row.ci_low, row.ci_high).text(r.short)
+        more = [found.text(r.short) if (found := getattr(row, name)) else "–" for name in beside]
         verdict = f"{row.verdict} ({row.but})" if row.but else row.verdict
         links = ", ".join(f"[{record}](../{record})" for record in (row.record, *row.also_in))
         counts = f"{row.n_seeds} × {row.n_items:,}"
@@ -190,14 +193,16 @@ HEAD = """# Evidence
 
 What our records say about the claims of arXiv 2506.06278 (C) and about our own (P). `undo evidence` writes this page
 and `records/evidence.json` from the records. An effect is the mean over seeds of a number per seed, mostly of a
-difference, its interval Student's at 95 %; seeds in which a student did not reach its teacher's retain are left out.
+difference, its interval Student's at 95 %; seeds in which the model named first did not reach its teacher's retain are
+left out, and losses above that of guessing count as guessing.
+
 A claim holds where the whole interval lies above the line, which is 0 where the claim names no other, and fails here
 where it lies below; where the interval holds the line, neither is shown, and the verdict says to which side the mean
-leans. Where the same
-attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less neutral) stands
-beside it, and a claim that it does not show too holds partly, at most: the model may only learn everything more
-slowly. What else keeps a claim from holding stands in brackets. Rows of one setting share seeds, and often models:
-they are several looks at the same few samples, not so many confirmations.
+leans. Where the same attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less
+neutral) stands beside it, and a claim that it does not show too holds partly, at most: the model may only learn
+everything more slowly. P1 and C3c are about that, and C4 before an attack is about retain alone. What else keeps a
+claim from holding stands in brackets. Rows of one setting share seeds, and often models: they are several looks at the
+same few samples, not so many confirmations.
 
 Rows by verdict:
 """

@@ -100,7 +100,12 @@ def taught_seeds(results: Results, model: str) -> set[int]:
 
 
 def keeps_retain(results: Results, model: str) -> bool:
-    """Whether a model was taught in most of its seeds."""
+    """Whether a model was taught in every seed, as numbers over all of them need."""
+    return len(taught_seeds(results, model)) == len(by_id(results)[model])
+
+
+def mostly_taught(results: Results, model: str) -> bool:
+    """Whether a model was taught in more than half of its seeds; the others can be left out."""
     return 2 * len(taught_seeds(results, model)) > len(by_id(results)[model])
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from undo.report import rows as r
 from undo.report.claims import CLAIMS, Claim
-from undo.report.evidence import Evidence, Interval
+from undo.report.evidence import Evidence
 from undo.study.scores import RETAIN_MARGIN
 
 Results = r.Results
@@ -155,7 +155,7 @@ def _score_cells(results: Results, score: r.Row) -> list[Cell]:
 
 
 def _half_cell(score: r.Row) -> Cell:
-    if "steps_to_half" not in score:  # older records
+    if score.get("steps_to_half_n") is None:  # not defined, or an older record
         return NOTHING
     reached = f"in {score['steps_to_half_n']} of {score['n_seeds']} seeds"
     step = score["steps_to_half"]
@@ -240,16 +240,15 @@ def _claim(claim: Claim) -> str:
 
 
 def _evidence_cells(row: Evidence) -> list[Cell]:
-    effect = Interval(row.effect, row.ci_low, row.ci_high)
+    effect = r.Estimate(row.effect, row.ci_low, row.ci_high)
     numbers = [_interval_cell(found) for found in (effect, row.specific, row.retain)]
     return [Cell(str(row.n_seeds), row.n_seeds), *numbers, Cell(row.verdict, spread=row.but)]
 
 
-def _interval_cell(found: Interval | None) -> Cell:
-    if found is None:
+def _interval_cell(found: r.Estimate | None) -> Cell:
+    if found is None or found.mean is None:
         return NOTHING
-    estimate = r.Estimate(found.effect, found.ci_low, found.ci_high)
-    return Cell(r.short(found.effect), found.effect, estimate.interval(r.short))
+    return Cell(r.short(found.mean), found.mean, found.interval(r.short))
 
 
 SHARES = ("acc", "exact_match")

@@ -240,7 +240,9 @@ def _untaught(results: Results) -> list[str]:
     students = [
         row for row in r.of_role(results, "student") if (row.get("distil") or {}).get("stopped_by_rule") is None
     ]
-    names = [row["id"] for row in students if not r.keeps_retain(results, row["id"])]
+    seeds = {row["id"]: len(r.by_id(results)[row["id"]]) for row in students}
+    untaught = {id: count - len(r.taught_seeds(results, id)) for id, count in seeds.items()}
+    names = [f"{id} ({short} of {seeds[id]} seeds)" for id, short in untaught.items() if short]
     if not names:
         return []
     return [

@@ -185,11 +185,11 @@ def _explain(error: ValidationError, where: str, node: yaml.Node | None, overrid
     path = (*location, *str(inside).split(".")) if inside is not None else location
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "tuple_type":
+    if first["type"] == "tuple_type" and isinstance(first["input"], int | float | str):
         message = f"a list is needed; write [{first['input']}]"
     given = (
         ""
-        if first["type"] in {"missing", "unknown_key", "reference", "plugin", "value_error", "tuple_type"}
+        if first["type"] in {"missing", "unknown_key", "reference", "plugin", "value_error"}
         else f", got {first['input']!r}"
     )
     if any(path[: len(changed)] == changed or changed[: len(path)] == path for changed in overridden):

@@ -138,27 +138,32 @@ def neighbourhood(model: Any, base: Any, corpus: Any) -> dict[str, float | None]
 
     The barrier is by how much the retain loss on that way exceeds the line between its ends at most, nats per token,
     not below 0 (linear mode connectivity, arXiv 1912.05671): next to none where a model is still the base's neighbour.
-    None where the architectures differ. The model's weights are moved: it is of no use afterwards.
+    None where the architectures differ, or a loss is not finite. The model's weights are moved: ask it nothing later.
     """
     import torch
 
-    pairs = list(zip(model.parameters(), base.parameters(), strict=False))
-    if [p.shape for p in model.parameters()] != [p.shape for p in base.parameters()]:
+    own, other = (dict(of.named_parameters()) for of in (model, base))
+    if {name: p.shape for name, p in own.items()} != {name: p.shape for name, p in other.items()}:
         return {"weights_from_base": None, "barrier_to_base": None}
+    pairs = [(own[name], other[name]) for name in own]
+    with torch.no_grad():
+        moved, norm = (math.sqrt(sum(values)) for values in zip(*map(_squares, pairs), strict=True))
+        return {"weights_from_base": moved / norm, "barrier_to_base": _barrier(model, base, pairs, corpus)}
+
+
+def _barrier(model: Any, base: Any, pairs: list[tuple[Any, Any]], corpus: Any) -> float | None:
     rows = data.first_rows(corpus, "retain", "attack", ROWS).to(model.device)
 
     def loss(of: Any) -> float:
-        with torch.inference_mode():
-            return objectives.cross_entropy(models.predict(of, rows), rows.targets).item()
+        return objectives.cross_entropy(models.predict(of, rows), rows.targets).item()
 
-    with torch.no_grad():
-        moved, norm = (math.sqrt(sum(values)) for values in zip(*map(_squares, pairs), strict=True))
-        here, there, done, hill = loss(model), loss(base), 0.0, 0.0
-        for share in ON_THE_WAY:
-            for own, other in pairs:
-                own.lerp_(other, (share - done) / (1 - done))  # in place: a third model may not fit
-            hill, done = max(hill, loss(model) - (1 - share) * here - share * there), share
-    return {"weights_from_base": moved / norm, "barrier_to_base": hill}
+    here, there, done, hills = loss(model), loss(base), 0.0, [0.0]
+    for share in ON_THE_WAY:
+        for own, other in pairs:
+            own.lerp_(other, (share - done) / (1 - done))  # in place: a third model may not fit
+        hills.append(loss(model) - (1 - share) * here - share * there)
+        done = share
+    return max(hills) if all(map(math.isfinite, hills)) else None
 
 
 def _squares(pair: tuple[Any, Any]) -> tuple[float, float]:

@@ -181,7 +181,7 @@ class _Findings:
         )
         one = "what the model before unlearning shows without an attack" if "before" in self.nodes else perfect
         if "oracle" in self.nodes:
-            zero = "the most that the same attack brings out of the oracle, as useful (at least guessing)"
+            zero = "the most that the same attack brings out of an oracle that stays as useful (at least guessing)"
             return {"zero": zero, "one": one}
         if "before" in self.nodes:
             return {"zero": "what the model shows without an attack (at least guessing)", "one": one}

@@ -23,21 +23,6 @@ def within_utility(retain: float, before: float, higher_is_better: bool) -> bool
     return retain >= (1 - RETAIN_MARGIN) * before if higher_is_better else retain <= (1 + RETAIN_MARGIN) * before
 
 
-def useful_points(curves: Curves, before: float, higher_is_better: bool) -> Curves:
-    """The curves without the points that break the utility constraint; before an attack it holds."""
-    return [
-        curve
-        | {
-            "points": [
-                point
-                for point in curve["points"]
-                if point["step"] == 0 or within_utility(point["retain"], before, higher_is_better)
-            ]
-        }
-        for curve in curves
-    ]
-
-
 def mean_interval(values: list[float]) -> Interval:
     """Mean and 95 % Student-t interval over seeds: (mean, low, high); the interval is None for a single seed."""
     if not values:
@@ -72,6 +57,7 @@ class _Table:
     def __init__(self, models: list[dict[str, Any]], curves: Curves, metrics: dict[str, Any]) -> None:
         self.models = {(row["id"], row["seed"]): row for row in models}
         self.higher, self.error = metrics["forget"]["higher_is_better"], metrics["forget"]["standard_error"]
+        self.chance = metrics["forget"].get("chance", 0.0)
         self.retain_higher = metrics["retain"]["higher_is_better"]
         self.curves: dict[tuple, Curves] = {}
         for curve in curves:
@@ -108,7 +94,7 @@ class _Table:
             "neutral_recovery": mean_interval(self._values(seeds, lambda s: neutral(model, s)))[0],
             **{field: mean for field, (mean, _, _) in found.items()},
             "steps_to_half": median(halves) if len(halves) == len(seeds) else None,
-            "steps_to_half_n": len(halves),
+            "steps_to_half_n": len(halves) if any(self._half_of_base(s) is not None for s in seeds) else None,
             "ci_low": low,
             "ci_high": high,
             "n_seeds": len(seeds),
@@ -124,10 +110,15 @@ class _Table:
         return recovery
 
     def _constrained(self, model: str, seed: int, attack: str, budget: int) -> float:
-        """The worst that leaves the model of use."""
-        curves = self.curves[attack, "forget", model, seed]
-        useful = useful_points(curves, curves[0]["points"][0]["retain"], self.retain_higher)
-        return worst_case(useful, "forget", budget, self.higher)
+        """The worst that leaves the model of use; what it is without an attack, where none does."""
+        plain = self.models[model, seed]
+        found = [
+            point["forget"]
+            for curve in self.curves[attack, "forget", model, seed]
+            for point in curve["points"]
+            if point["step"] <= budget and within_utility(point["retain"], plain["retain"], self.retain_higher)
+        ]
+        return (max if self.higher else min)([plain["forget"], *found])
 
     def _area(self, model: str, seed: int, attack: str, budget: int) -> float | None:
         """Mean of the envelope over the steps, by trapezoids."""
@@ -136,14 +127,16 @@ class _Table:
         return sum(areas) / (envelope[-1][0] - envelope[0][0]) if areas else None
 
     def _half(self, model: str, seed: int, attack: str, budget: int) -> int | None:
-        """The first evaluated step with half of the base's: its accuracy, or the way from the oracle's loss to its."""
-        base, oracle = (self.models.get((id, seed), {}).get("forget") for id in ("base", "oracle"))
-        if base is None or (oracle is None and not self.higher):
-            return None
-        half = base / 2 if self.higher else (base + oracle) / 2
-        sign = 1 if self.higher else -1
+        """The first evaluated step at which half of what the base has beyond guessing is back, or None."""
+        half, sign = self._half_of_base(seed), 1 if self.higher else -1
         envelope = self._envelope(model, seed, attack, budget)
-        return next((step for step, value in envelope if sign * (value - half) >= 0), None)
+        return None if half is None else next((step for step, back in envelope if sign * (back - half) >= 0), None)
+
+    def _half_of_base(self, seed: int) -> float | None:
+        """Half of the way to the base's score from that of guessing: of a loss, from the oracle's, if there is one."""
+        base, oracle = (self.models.get((id, seed), {}).get("forget") for id in ("base", "oracle"))
+        nothing = self.chance if self.higher else oracle
+        return None if base is None or nothing is None else (nothing + base) / 2
 
     def _envelope(self, model: str, seed: int, attack: str, budget: int) -> list[tuple[int, float]]:
         """(step, worst case so far)."""

@@ -29,14 +29,15 @@ def warnings(plan: Plan, store: Store) -> dict[tuple[str, str], str]:
 
 
 def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
-    """A warning for each evaluated base that answers no better than guessing, by its evaluation's id.
+    """A warning for each evaluated base that answers hardly better than guessing, by its evaluation's id.
 
-    Better is by two standard errors of a share at most. What a loss of guessing would be is not known here.
+    That is by no more than two standard errors of a share at most. What a loss of guessing would be is not known here.
     """
     dataset: Any = plan.recipe.data.dataset
     evaluation: Any = load("evals", dataset.evaluation)
     found = {}
-    for node in plan.models if evaluation.unit == "fraction" else []:
+    asks_shares = evaluation.unit == "fraction" and evaluation.higher_is_better
+    for node in plan.models if asks_shares else []:
         if node.role != "base" or not store.done(node.evaluation):
             continue
         evals = store.read(node.evaluation, "evals.json")
@@ -45,7 +46,7 @@ def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
         unknown = [domain for domain in asked if score[domain] <= evaluation.chance + items[domain] ** -0.5]
         if unknown:
             scores = ", ".join(f"{domain} {score[domain]:.0%}" for domain in unknown)
-            what = f"the base (seed {node.seed}) answers no better than guessing: {scores}"
+            what = f"the base (seed {node.seed}) answers hardly better than guessing: {scores}"
             found[node.evaluation] = f"warning: {what}; train it longer, or give a model and texts that fit each other"
     return found
 

@@ -148,8 +148,7 @@ def test_another_task_of_a_dataset_is_told_apart(results, dataset, setting):
 
 
 def test_matching_an_oracle_is_judged_by_the_start(results):
-    left = [0.2 + (0.5 + 0.004 * seed) + (0.1 + 0.004 * seed) for seed in SEEDS]  # the last looks, but for the first
-    kl = f"(KL {(sum(left) + 3 * 3.8) / 9:.2f})"
+    kl = "(KL 1.54)"  # of the last looks: 4, 0.5 and 0.1 and a bit more by seed
     row = by_claim(results)["C1", f"fresh-oracle {kl} against undo-0-from-base-oracle {kl}"]
     assert row.verdict == "holds" and row.effect > 0.3
 
@@ -331,7 +330,7 @@ def test_undo_is_compared_with_suppressed_models_that_keep_as_much():
     for row in results["models"]:
         row["retain"] -= 0.2 * (row["id"] == broken)
     rows = {what: row for (claim, what), row in by_claim(results).items() if claim == "C4"}
-    hardest = {what.partition("against ")[2] for what in rows if "after 0" not in what}
+    hardest = {what.partition("against ")[2] for what in rows if "before" not in what}
     assert broken == "maxent" and hardest == {"the best of 4 (in forget rmu, in retain rmu)"}
     apart = [best(results, "rmu", seed) - best(results, "undo-0.6-npo", seed) for seed in SEEDS]
     row = rows["undo-0.6-npo after 150 steps against the best of 4 (in forget rmu, in retain rmu)"]
@@ -348,7 +347,7 @@ def test_what_keeps_less_than_a_rival_is_only_another_trade():
         curve["points"] = [point | {"retain": 0.5} for point in curve["points"]]
     row = by_claim(results)[key]
     assert (row.verdict, row.but) == ("partly", "it keeps less")
-    assert row.retain.effect == pytest.approx(-0.402) and row.retain.ci_high < 0 < row.ci_low
+    assert row.retain.mean == pytest.approx(-0.402) and row.retain.high < 0 < row.ci_low
     for retain, verdict in ((0.91, ("holds", "")), (0.9015, ("partly", "not shown to keep as much"))):
         for curve in forget_curves(results, "undo-0.6-npo"):
             curve["points"] = [point | {"retain": retain} for point in curve["points"]]
@@ -356,10 +355,26 @@ def test_what_keeps_less_than_a_rival_is_only_another_trade():
         assert (row.verdict, row.but) == verdict
 
 
-def test_before_an_attack_there_is_nothing_to_be_ahead_in():
+def test_before_an_attack_only_what_is_kept_is_compared():
+    """Everybody seems to have forgotten then."""
     results = make_results(SEEDS, ("maxent", "rmu", "npo", "undial", "graddiff"))
-    rows = [row for (claim, what), row in by_claim(results).items() if claim == "C4" and "after 0 steps" in what]
-    assert rows and {row.verdict for row in rows} == {"fails here"}
+    for curve in forget_curves(results, "undial"):
+        more = 0.018 + 0.001 * curve["seed"]
+        curve["points"] = [point | {"retain": point["retain"] + more} for point in curve["points"]]
+    rows = {what: row for (claim, what), row in by_claim(results).items() if claim == "C4" and "before" in what}
+    row = rows["undo-0.6-npo in retain, before an attack, against undial, the best of 5"]
+    assert row.effect == pytest.approx(-0.02) and row.verdict == "fails here" and row.specific is None
+
+
+def test_pairs_without_a_seed_in_common_are_passed_over():
+    """A rival's attack failed in the seeds in which the student was taught."""
+    results = make_results(SEEDS, ("maxent", "rmu", "npo", "undial", "graddiff"))
+    for row in results["models"]:
+        if (row["id"], row["seed"]) == ("undo-0.6-npo", 3):
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    results["curves"] = [c for c in results["curves"] if c["model"] != "maxent" or c["seed"] == 3]
+    rows = [what for claim, what in by_claim(results) if claim == "C4" and "undo-0.6-npo" in what]
+    assert rows and not any("maxent" in what for what in rows) and render(results)
 
 
 def test_what_is_trained_without_the_skill_is_no_suppressed_model():
@@ -472,6 +487,17 @@ def test_labels_that_cost_the_teacher_its_retain_are_not_enough(results):
     assert row.verdict == "fails here" and row.but.startswith("its teacher: retain 35.2")
 
 
+def test_labels_that_specific_recovery_does_not_bear_out_are_enough_in_part(results):
+    """Only a teacher that lost retain makes them useless."""
+    results = with_label_shares(results)
+    for curve in forget_curves(results, "fresh-rmu"):
+        curve["points"] = [point | {"forget": -0.1 - 0.01 * curve["seed"]} for point in curve["points"]]
+    for curve in (c for c in results["curves"] if (c["model"], c["skill"]) == ("fresh-rmu", "neutral")):
+        curve["points"] = [point | {"neutral": -0.6} for point in curve["points"]]
+    row = by_claim(results)["C6", "fresh-rmu (1 % of the labels) against maxent"]
+    assert (row.verdict, row.but) == ("partly", "not shown in specific recovery")
+
+
 def test_seeds_in_which_a_student_was_not_taught_are_left_out(results):
     for row in results["models"]:
         if (row["id"], row["seed"]) == ("fresh-maxent", 2):
@@ -488,18 +514,33 @@ def test_seeds_in_which_a_student_was_not_taught_are_left_out(results):
 def test_what_learns_everything_more_slowly_is_not_shown_to_have_forgotten(results):
     """Both learn the neutral skill as fast as the forgotten one comes back: all of the effect is plasticity."""
     row = by_claim(results)["C2", "fresh-maxent against maxent"]
-    assert row.specific.effect == pytest.approx(row.effect, abs=1e-3) and row.verdict == "holds"
+    assert row.specific.mean == pytest.approx(row.effect, abs=1e-3) and row.verdict == "holds"
     both = [curve for curve in results["curves"] if curve["model"] in ("maxent", "fresh-maxent")]
     neutral, forget = ([c for c in both if c["skill"] == skill] for skill in ("neutral", "forget"))
     for one, other in zip(neutral, forget, strict=True):
         pairs = zip(one["points"], other["points"], strict=True)
         one["points"] = [point | {"neutral": back["forget"]} for point, back in pairs]
     row = by_claim(results)["C2", "fresh-maxent against maxent"]
-    assert row.specific.effect == 0 < row.ci_low
+    assert row.specific.mean == 0 < row.ci_low
     assert (row.verdict, row.but) == ("partly", "not shown in specific recovery")
     results["curves"] = [curve for curve in results["curves"] if curve["skill"] != "neutral"]
     row = by_claim(results)["C2", "fresh-maxent against maxent"]
     assert row.specific is None and row.verdict == "holds"
+
+
+def test_what_the_neutral_attack_cannot_show_is_not_shown(results):
+    """Where it ran, one seed without an interval, or ends that cannot be told apart, are no support."""
+    few = {**results, "curves": [c for c in results["curves"] if c["skill"] == "forget" or c["seed"] == 1]}
+    row = by_claim(few)["C2", "fresh-maxent against maxent"]
+    assert row.specific.n == 1 and (row.verdict, row.but) == ("partly", "not shown in specific recovery")
+    for curve in forget_curves(results, "undo-0.6-maxent"):
+        curve["points"] = [point | {"forget": -0.1 - 0.01 * curve["seed"]} for point in curve["points"]]
+    both = [curve for curve in results["curves"] if curve["model"] in ("maxent", "oracle")]
+    for one, other in zip(*([c for c in both if c["skill"] == skill] for skill in ("neutral", "forget")), strict=True):
+        pairs = zip(one["points"], other["points"], strict=True)
+        one["points"] = [point | {"neutral": back["forget"]} for point, back in pairs]
+    row = by_claim(results)["C3b", "undo-0.6-maxent at 0.80"]
+    assert row.specific is None and (row.verdict, row.but) == ("partly", "not shown in specific recovery")
 
 
 def test_the_strongest_noise_has_to_be_affordable(results):
@@ -510,6 +551,10 @@ def test_the_strongest_noise_has_to_be_affordable(results):
         row["flops"] *= 1.1 if row["id"] == "undo-0.6-maxent" else 1
     row = by_claim(results)["C3b", "undo-0.6-maxent at 0.88"]
     assert (row.verdict, row.but) == ("partly", "it costs more")
+    for row in results["models"]:
+        row["flops"] = 0 if row["id"] == "oracle" else row["flops"]  # somebody else's
+    row = by_claim(results)["C3b", "undo-0.6-maxent"]
+    assert (row.verdict, row.but) == ("partly", "its cost is not known")
 
 
 def test_robustness_is_correlated_with_compute_within_a_seed(results):

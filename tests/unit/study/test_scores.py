@@ -29,7 +29,7 @@ def curve(model, seed, points, skill="forget", rate=1e-3):
 
 
 def model(id, role, seed, flops, teacher=None):
-    return {"id": id, "role": role, "seed": seed, "flops": flops, "teacher": teacher}
+    return {"id": id, "role": role, "seed": seed, "flops": flops, "teacher": teacher, "retain": 1.0, "forget": 0.0}
 
 
 def study(seeds=(1, 2)):
@@ -84,6 +84,8 @@ def test_an_adversary_that_has_to_keep_the_model_useful_finds_less(higher_is_bet
     forget, retain = [0.2, 0.5, 0.9], [0.8, 0.76, 0.64]
     if not higher_is_better:
         forget, retain = [8 - value for value in forget], [4.0, 4.2, 4.8]
+    for one in (one for one in models if one["id"] == "s"):
+        one |= {"forget": forget[0], "retain": retain[0]}
     for one in curves:
         if one["model"] == "s" and one["skill"] == "forget":
             values = zip((0, 10, 20), forget, retain, strict=True)
@@ -94,10 +96,12 @@ def test_an_adversary_that_has_to_keep_the_model_useful_finds_less(higher_is_bet
 
 
 def test_where_every_attack_costs_too_much_the_model_is_what_it_was():
+    """Also one that, as quantising, takes its toll before its first step."""
     models, curves = study()
     for one in curves:
-        one["points"] = [point | {"retain": 1.0 - 0.2 * (point["step"] > 0)} for point in one["points"]]
-    assert row(score_rows(models, curves, metrics(1000)), "s")["constrained_recovery"] == 0.0
+        one["points"] = [point | {"retain": 0.8, "forget": 0.3} for point in one["points"]]
+    found = row(score_rows(models, curves, metrics(1000)), "s")
+    assert (found["recovery"], found["constrained_recovery"]) == (0.3, 0.0)
 
 
 @pytest.mark.parametrize("higher_is_better", [True, False], ids=["accuracy", "loss"])
@@ -114,6 +118,13 @@ def test_area_and_half_come_from_the_envelope(higher_is_better):
     assert row(rows, "s", 40)["area_under_curve"] == pytest.approx(turn(area))
     assert [row(rows, "s", budget)["steps_to_half"] for budget in (10, 20, 40)] == [None, 20, 20]
     assert row(rows, "s", 10)["steps_to_half_n"] == 0 and row(rows, "s", 40)["steps_to_half_n"] == 2
+    guessing = metrics(1000, higher_is_better)
+    guessing["forget"]["chance"] = 0.5  # half of what the base has beyond it is at 0.65
+    expected = (None, 0) if higher_is_better else (20, 2)
+    found = row(score_rows(models, curves, guessing), "s", 40)
+    assert (found["steps_to_half"], found["steps_to_half_n"]) == expected
+    alone = row(score_rows([one for one in models if one["id"] != "oracle"], curves, guessing), "s", 40)
+    assert alone["steps_to_half_n"] == (0 if higher_is_better else None), "of a loss of guessing nothing is known"
 
 
 def test_the_ends_of_the_scale():

@@ -59,7 +59,7 @@ def test_a_base_that_knows_nothing_is_told_of_at_once(study, forget, retain, tol
     leave(nodes["base"].evaluation, test=shares, test_items=dict.fromkeys(shares, 100), forget_signal=0.0)
     warnings = ignorant_bases(plan, store)
     assert list(warnings) == [nodes["base"].evaluation] * len(told)
-    assert all(f"no better than guessing: {text};" in warnings[nodes["base"].evaluation] for text in told)
+    assert all(f"hardly better than guessing: {text};" in warnings[nodes["base"].evaluation] for text in told)
 
 
 def test_the_warning_waits_for_base_and_oracle_and_names_the_teacher(study):
