@@ -7,6 +7,11 @@ from undo.study.scores import score_rows
 
 STEPS = (0, 10, 40, 150)
 RATES = (3e-3, 1e-3)
+SCORES_SHOWN = (
+    *("n_seeds", "recovery", "constrained_recovery", "neutral_recovery", "specific_recovery", "relative_robustness"),
+    *("relative_compute", "area_under_curve", "steps_to_half"),
+)
+"""Columns of the report's table of scores, in their order."""
 
 
 def make_results(seeds: tuple[int, ...] = (1, 2), methods: tuple[str, ...] = ("maxent", "rmu")) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from axe import serious_findings
 from chromium import MARKS, SECOND, chromium, listen
 
-from tests.report_synthetic import STEPS, as_losses, make_results, with_oracle_students
+from tests.report_synthetic import SCORES_SHOWN, STEPS, as_losses, make_results, with_oracle_students
 from undo.report import rows as r
 from undo.report.compare import compare, write_comparison
 from undo.report.page import write_report
@@ -83,8 +83,7 @@ def test_headline_curves_and_tables_show_the_numbers_of_results_json(file, visit
     assert drawn(page, "relearning-0-1")["fresh student"] == envelope
     rows = page.locator("table", has_text="After 150 steps").first.locator("tbody tr").all()  # evidence says it too
     shown = {row.locator("th").text_content(): numbers(row) for row in rows}
-    fields = ("n_seeds", "recovery", "neutral_recovery", "specific_recovery", "relative_robustness", "relative_compute")
-    assert shown == {id: [s[f] for f in fields if s[f] is not None] for id, s in scores.items()}
+    assert shown == {id: [s[f] for f in SCORES_SHOWN if s[f] is not None] for id, s in scores.items()}
     answer = page.locator("#answer .lead").text_content()
     assert r.scored(scores["oracle"], "recovery").text(r.percent) in answer
 

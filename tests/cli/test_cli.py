@@ -40,7 +40,7 @@ def undo(*arguments: str, **options) -> subprocess.CompletedProcess:
             "override of distil.stop.max_gap: Input should be less than or equal to 1",
         ),
         (["run", "smoke", "suppress.maxent.method=maxnt"], "no 'maxnt' among the methods; did you mean 'maxent'?"),
-        (["run", "smoke", "suppress.maxent.method.retain=1"], "unknown key 'retain'; did you mean 'retain_weight'?"),
+        (["run", "smoke", "suppress.maxent.method.weight=1"], "unknown key 'weight'; did you mean 'retain_weight'?"),
         (["run", "smoke", "model.width=30"], "must be a multiple of 2 x heads"),
         (
             ["run", "smoke", "suppress.maxnet.steps=5"],
