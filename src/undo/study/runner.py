@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,11 +61,6 @@ def _device(plan: Plan, store: Store) -> str:
     return ", ".join(sorted(devices)) or "none"
 
 
-UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-UNUSABLE |= {errno.ENOENT, errno.EIO, errno.ESTALE}
-"""What is wrong with a folder and no bug of ours."""
-
-
 @contextmanager
 def _usable(out: Path, folder: Path) -> Iterator[None]:
     """The output folder exists, can be written and is ours alone; what goes wrong there is one clear line."""
@@ -79,10 +73,9 @@ def _usable(out: Path, folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(f"the disk of {out} is full; free some space and run the same command again") from None
-        if error.errno in UNUSABLE:
-            raise UserError(
-                f"cannot write to {out}: {os.strerror(error.errno)}; choose another folder with --out"
-            ) from None
+        made = (folder / "report").is_dir()  # before that, whatever went wrong is about the folder
+        if not made or error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise UserError(f"cannot write to {out}: {error.strerror}; choose another folder with --out") from None
         raise
 
 
