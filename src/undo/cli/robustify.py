@@ -73,21 +73,12 @@ def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
     given, chosen = context.params, {name: context.params[name] for name in CHOICES}
     model, overrides = given["model"], given["overrides"] or []
     if Path(model).suffix.startswith(".y") and not Path(model).is_dir():
-        _refuse_missing(Path(model))
+        recipe = api.load_recipe(model, overrides)
         _refuse_choices(context, model)
-        return api.load_recipe(model, overrides)
+        return recipe
     if not chosen["forget"] or not chosen["retain"]:
         raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
     return api.robustify_recipe(model, **chosen, overrides=overrides, benchmarks=benchmarks)
-
-
-def _refuse_missing(recipe: Path) -> None:
-    from undo.spec.base import nearest
-    from undo.spec.errors import UserError
-
-    if not recipe.is_file():
-        beside = [str(path) for path in recipe.parent.glob("*.y*ml")]
-        raise UserError(f"no recipe '{recipe}'{f'; {nearest(str(recipe), beside)}' if beside else ''}")
 
 
 def _refuse_choices(context: typer.Context, recipe: str) -> None:

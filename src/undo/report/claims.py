@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from undo.report import rows as r
 from undo.report.effects import Correlation, Kept, Less, Measure, Share, View, brought_back
@@ -33,6 +33,7 @@ class Effect(NamedTuple):
 
 
 Effects = Iterator[Effect]
+Pair = TypeVar("Pair", Less, Kept)
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,7 @@ def _beside_rivals(results: Results, student: str, rivals: list[str], step: int)
         yield Effect(what, hard, _keeps_less(r.estimate(kept.values(View(results)))), retain=kept)
 
 
-def _smallest(results: Results, pairs: list[Any]) -> Any:
+def _smallest(results: Results, pairs: list[Pair]) -> Pair | None:
     """The pair with the least mean effect; None where none has an effect in any seed."""
     means = {pair: fmean(values) for pair in pairs if (values := pair.values(View(results)))}
     return min(means, key=lambda pair: means[pair], default=None)

@@ -131,8 +131,9 @@ def _read(source: str) -> tuple[str, str]:
     if source in shipped_recipes():
         return (SHIPPED / f"{source}.yaml").read_text(encoding="utf-8"), f"recipe '{source}'"
     path = Path(source)
-    if not _is_path(source):
-        raise UserError(f"no recipe '{source}'; {nearest(source, shipped_recipes())} (undo list recipes)")
+    if not _is_path(source) or not path.exists():
+        beside = [str(found) for found in path.parent.glob("*.y*ml")] if _is_path(source) else []
+        raise UserError(f"no recipe '{source}'; {nearest(source, beside + shipped_recipes())} (undo list recipes)")
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
