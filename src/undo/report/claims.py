@@ -6,7 +6,6 @@ models of one seed.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from statistics import fmean
 from typing import Any, NamedTuple, TypeVar
 
@@ -63,14 +62,15 @@ def _taught(results: Results, teacher: str) -> list[r.Row]:
 
 
 def _oracle_matching(results: Results) -> Effects:
-    """The base's own weights and a fresh start, both matched to the oracle; taught alike where there are such."""
-    fresh = _oracles_students(results)
+    """The base's own weights and a fresh start, both matched to the oracle on one stream; alike where some are."""
     for id in (row["id"] for row in _taught(results, "oracle")):
         if _setting(results, id, "noise_from") == "base" and r.by_id(results)[id][0]["noise_alpha"] == 0:
+            stream = _setting(results, id, "stream")
+            fresh = [other for other in _oracles_students(results) if _setting(results, other, "stream") == stream]
             alike = [other for other in _taught_like(results, id, "oracle", "init", *NOISE) if other in fresh]
             for other in alike or fresh:
                 what = f"{other}{_last_loss(results, other)} against {id}{_last_loss(results, id)}"
-                yield Effect(what, Less(other, id))
+                yield Effect(what, Less(other, id), "" if alike else "not taught alike")
 
 
 def _last_loss(results: Results, student: str) -> str:
@@ -162,12 +162,20 @@ def _beside_rivals(results: Results, student: str, rivals: list[str], step: int)
     """Before an attack everybody seems to have forgotten: there what is kept is all that can be compared."""
     hard = _smallest(results, [Less(student, rival, step) for rival in rivals])
     kept = _smallest(results, [Kept(student, rival, step) for rival in rivals])
+    named = f"{student}{_disruption(results, student)}"
     if kept is not None and step == 0:
-        yield Effect(f"{student} in retain, before an attack, against {kept.than}, the best of {len(rivals)}", kept)
+        rival = f"{kept.than}{_disruption(results, kept.than)}"
+        yield Effect(f"{named} in retain, before an attack, against {rival}, the best of {len(rivals)}", kept)
     elif hard is not None and kept is not None:
-        best = f"in forget {hard.than}, in retain {kept.than}"
-        what = f"{student} after {step} steps against the best of {len(rivals)} ({best})"
+        best = f"in forget {hard.than}{_disruption(results, hard.than)}, in retain {kept.than}"
+        what = f"{named} after {step} steps against the best of {len(rivals)} ({best})"
         yield Effect(what, hard, _keeps_less(r.estimate(kept.values(View(results)))), retain=kept)
+
+
+def _disruption(results: Results, model: str) -> str:
+    """How far a model is from the base on retain text."""
+    found = r.mean_of(r.by_id(results)[model], "retain_kl_from_base").mean
+    return "" if found is None else f" (KL {found:.2g})"
 
 
 def _smallest(results: Results, pairs: list[Pair]) -> Pair | None:
@@ -216,16 +224,17 @@ def _carries(results: Results) -> Effects:
 
 
 def _few_labels(results: Results) -> Effects:
-    """Teachers of few labels, right or in part wrong, beside one of the same method that saw all of them."""
+    """Teachers of few labels, right or in part wrong, beside one of the same method that saw all: alike students."""
     suppress = results["recipe"]["suppress"]
     few = {name: knobs for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1}
     for name, knobs in few.items():
         alike = [other for other in suppress if other not in few and _method(suppress[other]) == _method(knobs)]
         for full in alike[:1]:
             lost = _lost(results, name, full)
-            for id, usual in product(_fresh(results, name), _fresh(results, full)):
-                what = f"{id} ({_labels(knobs)}) against {full}"
-                yield Effect(what, Share(id, full, usual), lost and f"its teacher: {lost}", bool(lost))
+            for id in (row["id"] for row in _taught(results, name) if row["student_init"] == "fresh"):
+                for usual in _taught_like(results, id, full):
+                    what = f"{id} ({_labels(knobs)}) against {full}"
+                    yield Effect(what, Share(id, full, usual), lost and f"its teacher: {lost}", bool(lost))
 
 
 def _method(knobs: r.Row) -> str:
@@ -366,7 +375,7 @@ CLAIMS = [
     Claim(
         "C4",
         "Pareto: UNDO relearns less than what is only suppressed, robustly trained or not, and keeps no less",
-        f"{LESS}; retain beside it, against the rival that keeps most",
+        f"{LESS}; retain beside it, against the rival that keeps most; in brackets KL(base || model) on retain text",
         _pareto,
     ),
     Claim("C5", "It carries to a pretrained model", LESS, _carries),

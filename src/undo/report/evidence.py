@@ -13,6 +13,7 @@ from undo.report.words import caveats
 from undo.spec.registry import load, names
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
+FIRST = "relearn"  # the attack that every recipe has, which needs no word
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class Evidence:
 
 
 def gather(records: dict[str, Results]) -> list[Evidence]:
-    """Rows for every claim that the records, by name, say something about; searches, without attacks, say nothing."""
-    attacked = {name: results for name, results in records.items() if results["curves"]}
+    """Rows for every claim and attack that the records, by name, say something about; searches attack nothing."""
+    attacked = [
+        (name, r.of_attack(results, attack)) for name, results in records.items() for attack in r.attacks(results)
+    ]
     rows = [
         row
         for claim in CLAIMS
-        for name, results in attacked.items()
+        for name, results in attacked
         for effect in claim.effects(results)
         if (row := _judge(claim, effect, name, results))
     ]
@@ -95,12 +98,13 @@ def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidenc
         return None
     against = "; ".join(filter(None, [effect.but, _not_shown_specifically(claim, effect, specific, results)]))
     verdict, recipe = _verdict(found, claim.shown_from, bool(against), effect.useless), results["recipe"]
+    (attack,) = r.attacks(results)
     return Evidence(
         claim=claim.id,
         setting=recipe["name"] if recipe.get("pretrained") else _setting(recipe["data"]["dataset"]),
-        experiment=effect.what,
+        experiment=effect.what if attack == FIRST else f"{effect.what} (attack {attack})",
         n_seeds=found.n,
-        n_items=results["metrics"]["forget"]["n_items"],
+        n_items=results["metrics"]["retain" if isinstance(effect.measure, Kept) else "forget"]["n_items"],
         effect=found.mean,
         ci_low=found.low,
         ci_high=found.high,
@@ -123,10 +127,11 @@ def _rounded(values: list[float]) -> r.Estimate | None:
 
 
 def _not_shown_specifically(claim: Claim, effect: Effect, specific: r.Estimate | None, results: Results) -> str:
-    """Where a neutral skill was attacked, a claim about forgetting has to be shown in specific recovery too."""
-    asked = "neutral" in r.skills(results, r.attacks(results)[0])
-    if not (claim.specific and asked) or isinstance(effect.measure, Kept):
+    """A claim about forgetting has to be shown in specific recovery too, for which a neutral skill is attacked."""
+    if not claim.specific or isinstance(effect.measure, Kept):
         return ""
+    if "neutral" not in r.skills(results, r.attacks(results)[0]):
+        return "no neutral skill attacked"
     shown = specific is not None and specific.low is not None and specific.low > claim.shown_from
     return "" if shown else "not shown in specific recovery"
 
@@ -199,10 +204,11 @@ left out, and losses above that of guessing count as guessing.
 A claim holds where the whole interval lies above the line, which is 0 where the claim names no other, and fails here
 where it lies below; where the interval holds the line, neither is shown, and the verdict says to which side the mean
 leans. Where the same attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less
-neutral) stands beside it, and a claim that it does not show too holds partly, at most: the model may only learn
-everything more slowly. P1 and C3c are about that, and C4 before an attack is about retain alone. What else keeps a
-claim from holding stands in brackets. Rows of one setting share seeds, and often models: they are several looks at the
-same few samples, not so many confirmations.
+neutral) stands beside it. A claim that is not shown there too, or was not asked there, holds partly, at most: the model
+may only learn everything more slowly. P1 and C3c are about that, and C4 before an attack is about retain alone. What
+else keeps a claim from holding stands in brackets. The attack is `relearn`, finetuning on forget rows, where a row
+names no other. Rows of one setting share seeds, and often models: they are several looks at the same few samples, not
+so many confirmations.
 
 Rows by verdict:
 """

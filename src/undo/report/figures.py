@@ -156,16 +156,16 @@ def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
 
 
 def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
-    """F7: what comes back over the share of labels that suppression saw, for teachers and their fresh students."""
-    scores, families = r.last_scores(results, attack), _label_families(results)
-    traces = [
-        _label_line(results, scores, {id: share for id, share in of.items() if id in scores}, f"{kind}{method}", shade)
-        for method, shares in families.items()
-        for kind, shade, of in (
-            ("suppressed", style.COLOURS["teacher"], shares),
-            ("fresh student", style.STUDENT_COLOURS["fresh"], {f"fresh-{name}": shares[name] for name in shares}),
-        )
-    ]
+    """F7: what comes back over the share of labels that suppression saw, for teachers and each kind of student."""
+    scores, first = r.last_scores(results, attack), {id: rows[0] for id, rows in r.by_id(results).items()}
+    traces = []
+    for method, shares in _label_families(results).items():
+        kinds = dict.fromkeys(row["id"].removesuffix(name) for name in shares for row in r.students_of(results, name))
+        for kind in ("", *kinds):
+            share_of = {f"{kind}{name}": share for name, share in shares.items() if f"{kind}{name}" in scores}
+            called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
+            line = {"color": style.colour(first[next(iter(share_of))]), "dash": "dot" if "filter" in kind else "solid"}
+            traces.append(_label_line(results, scores, share_of, f"{called}{method}", line))
     if not traces:
         return {}
     figure = style.new_figure(
@@ -191,16 +191,18 @@ def _label_families(results: Results) -> dict[str, dict[str, float]]:
     }
 
 
-def _label_line(results: Results, scores: dict[str, r.Row], share_of: dict[str, float], name: str, shade: str):
+def _label_line(
+    results: Results, scores: dict[str, r.Row], share_of: dict[str, float], name: str, line: dict[str, str]
+):
     found = [r.scored(scores[id], "recovery") for id in share_of]
     form = r.form_of(results, "forget")
     return go.Scatter(
         x=list(share_of.values()),
         y=[e.mean for e in found],
-        error_y=style.error(found, style.faint(shade, 0.6)),
+        error_y=style.error(found, style.faint(line["color"], 0.6)),
         name=name,
         mode="lines+markers",
-        line={"color": shade, "width": 2.2},
+        line={"width": 2.2, **line},
         customdata=[
             f"{escape(id)}<br>{e.text(form)}<br>{style.seeds(e.n)}" for id, e in zip(share_of, found, strict=True)
         ],

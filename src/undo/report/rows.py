@@ -126,6 +126,12 @@ def attacks(results: Results) -> list[str]:
     return list(dict.fromkeys(curve["attack"] for curve in results["curves"]))
 
 
+def of_attack(results: Results, attack: str) -> Results:
+    """The study as if it had made this attack alone."""
+    alone = {field: [row for row in results[field] if row["attack"] == attack] for field in ("curves", "scores")}
+    return results | alone
+
+
 def skills(results: Results, attack: str) -> list[str]:
     """What the attack trained: the forget skill, and the neutral one where it is the control."""
     return list(dict.fromkeys(c.get("skill", "forget") for c in results["curves"] if c["attack"] == attack))

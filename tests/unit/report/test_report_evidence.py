@@ -12,10 +12,12 @@ from tests.report_synthetic import as_losses, make_results, with_oracle_students
 from undo.cli.main import app
 from undo.report import rows as r
 from undo.report.evidence import _verdict, as_json, as_markdown, gather
+from undo.report.figures import label_panels
 from undo.report.page import render
 from undo.report.picture import draw
 from undo.report.words import caveats, findings
 from undo.spec.errors import UserError
+from undo.study.scores import score_rows
 
 ROOT = Path(__file__).parents[3]
 SEEDS = (1, 2, 3)
@@ -154,10 +156,15 @@ def test_matching_an_oracle_is_judged_by_the_start(results):
 
 
 def test_a_student_matched_as_long_is_what_the_base_is_set_beside(results):
-    """Others are only where there is none."""
+    """Others are only where there is none, and then hold in part; those of another stream are not."""
     at_base = {"init": "noised", "noise_alpha": [0.0], "noise_from": "base", "steps": 900, "teachers": ["oracle"]}
     longer = renamed(results, "undo-0-from-base-oracle", "undo-0-from-base-steps900-oracle", at_base)
-    assert [what.split()[0] for claim, what in by_claim(longer) if claim == "C1"] == ["fresh-oracle"]
+    (row,) = (row for (claim, _), row in by_claim(longer).items() if claim == "C1")
+    assert row.experiment.startswith("fresh-oracle ") and (row.verdict, row.but) == ("partly", "not taught alike")
+    elsewhere = "undo-0-from-base-retain-stream-steps900-oracle"
+    streamed = renamed(longer, "undo-0-from-base-steps900-oracle", elsewhere, at_base | {"stream": "retain"})
+    assert elsewhere in r.settings_of(streamed)
+    assert "C1" not in {claim for claim, _ in by_claim(streamed)}
     alike = renamed(longer, "base_init-maxent", "fresh-steps900-oracle", short(("oracle",)))
     for row in alike["models"]:
         if row["id"] == "fresh-steps900-oracle":
@@ -331,16 +338,18 @@ def test_undo_is_compared_with_suppressed_models_that_keep_as_much():
         row["retain"] -= 0.2 * (row["id"] == broken)
     rows = {what: row for (claim, what), row in by_claim(results).items() if claim == "C4"}
     hardest = {what.partition("against ")[2] for what in rows if "before" not in what}
-    assert broken == "maxent" and hardest == {"the best of 4 (in forget rmu, in retain rmu)"}
+    assert broken == "maxent" and hardest == {"the best of 4 (in forget rmu (KL 0.038), in retain rmu)"}
     apart = [best(results, "rmu", seed) - best(results, "undo-0.6-npo", seed) for seed in SEEDS]
-    row = rows["undo-0.6-npo after 150 steps against the best of 4 (in forget rmu, in retain rmu)"]
+    best_of = "the best of 4 (in forget rmu (KL 0.038), in retain rmu)"
+    row = rows[f"undo-0.6-npo (KL 0.038) after 150 steps against {best_of}"]
     assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4)
 
 
 def test_what_keeps_less_than_a_rival_is_only_another_trade():
     """In retain UNDO stands beside the rival that keeps most, whichever is hardest to bring back."""
     results = make_results(SEEDS, ("maxent", "rmu", "npo", "undial", "graddiff"))
-    key = ("C4", "undo-0.6-npo after 150 steps against the best of 5 (in forget maxent, in retain graddiff)")
+    best_of = "the best of 5 (in forget maxent (KL 0.038), in retain graddiff)"
+    key = ("C4", f"undo-0.6-npo (KL 0.038) after 150 steps against {best_of}")
     for curve in forget_curves(results, "graddiff"):
         curve["points"] = [point | {"retain": 0.9 + 0.001 * curve["seed"]} for point in curve["points"]]
     for curve in forget_curves(results, "undo-0.6-npo"):
@@ -362,8 +371,9 @@ def test_before_an_attack_only_what_is_kept_is_compared():
         more = 0.018 + 0.001 * curve["seed"]
         curve["points"] = [point | {"retain": point["retain"] + more} for point in curve["points"]]
     rows = {what: row for (claim, what), row in by_claim(results).items() if claim == "C4" and "before" in what}
-    row = rows["undo-0.6-npo in retain, before an attack, against undial, the best of 5"]
+    row = rows["undo-0.6-npo (KL 0.038) in retain, before an attack, against undial (KL 0.038), the best of 5"]
     assert row.effect == pytest.approx(-0.02) and row.verdict == "fails here" and row.specific is None
+    assert row.n_items == results["metrics"]["retain"]["n_items"] != results["metrics"]["forget"]["n_items"]
 
 
 def test_pairs_without_a_seed_in_common_are_passed_over():
@@ -445,7 +455,7 @@ def test_losses_are_drawn_where_they_are(results):
 
 
 def with_label_shares(results):
-    """The study's two teachers, one of them said to be of the other's method and to have seen 1 % of the labels."""
+    """Its two teachers, one of them said to be of the other's method and to have seen 1 % of the labels."""
     suppress = {name: dict(knobs) for name, knobs in results["recipe"]["suppress"].items()}
     suppress["rmu"] |= {"label_share": 0.01, "method": suppress["maxent"]["method"]}
     return {**results, "recipe": {**results["recipe"], "suppress": suppress}}
@@ -471,6 +481,39 @@ def test_few_labels_are_compared_with_all_of_them(results):
             model["distil"] = model["distil"] | {"gap": 0.4}
     assert "C6" not in {claim for claim, _ in by_claim(with_label_shares(results))}, "it was not taught"
     assert "Label budget" in render(with_label_shares(results)) and "Label budget" not in render(results)
+
+
+def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
+    made = {"init": "fresh", "filter_share": 0.5, "teachers": ["maxent", "rmu"]}
+    results = renamed(results, "base_init-", "fresh-filter0.5-", made)
+    for row in results["models"]:
+        row["student_init"] = "fresh" if "filter" in row["id"] else row["student_init"]
+    row = by_claim(with_label_shares(results))["C6", "fresh-filter0.5-rmu (1 % of the labels) against maxent"]
+    shares = []
+    for seed in SEEDS:
+        teacher, full, few = (
+            best(results, id, seed) for id in ("maxent", "fresh-filter0.5-maxent", "fresh-filter0.5-rmu")
+        )
+        shares.append((teacher - few) / (teacher - full))
+    assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
+    (panel,) = label_panels(with_label_shares(results), "relearn").values()
+    lines = {line.name: line for line in panel.data}
+    fresh, filtered = lines["fresh student"], lines["fresh-filter0.5 student"]
+    assert filtered.x == fresh.x == (1, 100) and filtered.line.dash != fresh.line.dash
+
+
+def test_every_attack_has_its_rows(results):
+    """Worked out from its own curves; only the usual one needs no word."""
+    usual = by_claim(results)
+    mixed = [curve | {"attack": "mixed"} for curve in results["curves"] if curve["skill"] == "forget"]
+    for curve in mixed:
+        curve["points"] = [point | {"forget": point["forget"] / 2} for point in curve["points"]]
+    curves = results["curves"] + mixed
+    both = by_claim({**results, "curves": curves, "scores": score_rows(results["models"], curves, results["metrics"])})
+    assert all(both[key] == row for key, row in usual.items())
+    one, other = both["C2", "fresh-maxent against maxent"], both["C2", "fresh-maxent against maxent (attack mixed)"]
+    assert other.effect == pytest.approx(one.effect / 2, abs=1e-4)
+    assert (other.verdict, other.but) == ("partly", "no neutral skill attacked")
 
 
 def test_a_folder_without_records_is_one_line(tmp_path):
@@ -525,7 +568,7 @@ def test_what_learns_everything_more_slowly_is_not_shown_to_have_forgotten(resul
     assert (row.verdict, row.but) == ("partly", "not shown in specific recovery")
     results["curves"] = [curve for curve in results["curves"] if curve["skill"] != "neutral"]
     row = by_claim(results)["C2", "fresh-maxent against maxent"]
-    assert row.specific is None and row.verdict == "holds"
+    assert row.specific is None and (row.verdict, row.but) == ("partly", "no neutral skill attacked")
 
 
 def test_what_the_neutral_attack_cannot_show_is_not_shown(results):
