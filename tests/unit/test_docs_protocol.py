@@ -16,8 +16,10 @@ def section(title: str) -> str:
     return PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
-def test_every_method_is_in_the_table():
-    assert set(re.findall(r"^\| `(\w+)` \|", section("Methods"), flags=re.MULTILINE)) == set(names("methods"))
+def test_every_method_that_a_study_uses_is_in_the_table():
+    table = set(re.findall(r"^\| `(\w+)` \|", section("Methods"), flags=re.MULTILINE))
+    used = {teacher.method.name for recipe in shipped_recipes() for teacher in load_recipe(recipe).suppress.values()}
+    assert len(used) > 10 and used <= table <= set(names("methods"))
 
 
 def test_every_test_that_it_names_exists():

@@ -1,12 +1,16 @@
 """docs/add-a-method.md is run: its file is put beside the others, its recipe is read, its tests exist."""
 
 import copy
+import os
+import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import yaml
 
-from tests.pages import assert_names_exist, block, page, registered
+from tests.pages import ROOT, assert_names_exist, block, page, registered
 from undo import data, train
 from undo.methods import Memo
 from undo.models import freeze
@@ -52,6 +56,20 @@ def test_the_recipe_and_the_command_are_read(maxent_kl):
     undo_, run, recipe, change = shlex.split(block(PAGE, "sh"))
     assert (undo_, run) == ("undo", "run")
     assert load_recipe(recipe, [change]).suppress["maxent"].method.retain_weight == 2
+
+
+def test_the_contract_suite_passes_without_a_line_about_it(tmp_path):
+    """As a package of one's own, which registers by an entry point: nothing of ours is touched."""
+    (tmp_path / "mine.py").write_text(block(PAGE, "python"))
+    about = tmp_path / "mine-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[undo.methods]\nmaxent_kl = mine:MaxEntKL\n")
+    suite = ["-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/contract/test_methods.py", "-k", "maxent_kl"]
+    place = {"cwd": ROOT, "env": os.environ | {"PYTHONPATH": str(tmp_path)}}
+    done = subprocess.run([sys.executable, *suite], capture_output=True, text=True, **place)
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert done.returncode == 0 and passed and int(passed[1]) > 20, done.stdout
 
 
 def test_what_the_page_names_is_there():

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from undo.methods import Memo
+from undo.methods.rmu import unit_vector
 from undo.models import freeze
 from undo.objectives import IGNORE
 from undo.spec.registry import load
@@ -101,6 +102,31 @@ def test_value_and_gradients_are_those_of_the_formula(name, trained_model, apart
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     parameters = list(trained_model.parameters())
     gradients = (torch.autograd.grad(loss, parameters) for loss in (found, expected))
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-5 * float(other.abs().max()))
+
+
+def outputs(model, layers, rows) -> list[torch.Tensor]:
+    """What the layers hand on at the rows' targets: (targets, D) each."""
+    found = []
+    hooks = [model.model.layers[i].register_forward_hook(lambda *call: found.append(call[-1])) for i in layers]
+    model(input_ids=rows.ids)
+    for hook in hooks:
+        hook.remove()
+    return [(layer[0] if isinstance(layer, tuple) else layer)[rows.targets != IGNORE] for layer in found]
+
+
+def test_rmu_is_its_formula_over_two_layers(trained_model, apart, batch):
+    rmu = load("methods", "rmu")(name="rmu", layers=(0, 1), steer_scale=2.0, retain_weight=7.0)
+    terms = rmu.loss(trained_model, batch, Memo(apart, 11))
+    steer = 2.0 * unit_vector(16, seed=11)
+    forget = sum(((layer - steer) ** 2).mean() for layer in outputs(trained_model, (0, 1), batch.forget)) / 2
+    pairs = zip(outputs(trained_model, (0, 1), batch.retain), outputs(apart, (0, 1), batch.retain), strict=True)
+    retain = sum(((own - kept.detach()) ** 2).mean() for own, kept in pairs) / 2
+    assert retain.item() > 1e-3
+    torch.testing.assert_close(terms.total, forget + 7.0 * retain)
+    moving = [layer.mlp.down_proj.weight for layer in trained_model.model.layers]
+    gradients = (torch.autograd.grad(loss, moving) for loss in (terms.total, forget + 7.0 * retain))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=2e-5 * float(other.abs().max()))
 
