@@ -38,6 +38,12 @@ class Optim(Spec):
     gradient_checkpointing: bool = Field(False, exclude_if=lambda value: value is False)
     """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
+    @model_validator(mode="after")
+    def _only_a_cosine_ends(self) -> "Optim":
+        if self.schedule == "constant" and self.final_share != type(self).model_fields["final_share"].default:
+            raise ValueError("final_share does nothing without `schedule: cosine`; leave it out")
+        return self
+
 
 class Data(Spec):
     """The dataset, its tokenizer and its packing."""
@@ -198,6 +204,9 @@ class Student(Spec):
         ways = self.ways()
         if len(ways) > 1:
             raise ValueError(f"{ways[1]} does nothing together with {ways[0]}; leave one of them out")
+        taught = ways + [name for name in ("stream", "optim") if getattr(self, name)]
+        if self.steps == 0 and taught:
+            raise ValueError(f"{taught[0]} does nothing without a step; leave it out, or `steps: 0`")
         return self
 
     @model_validator(mode="after")

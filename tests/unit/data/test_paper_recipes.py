@@ -18,13 +18,13 @@ FINEWEB = {  # the columns of FineWeb-Edu and FineWeb-2
 }
 
 
-def write(folder, configs: dict[str, list[dict]]):
+def write(folder, configs: dict[str, list[dict]], split: str = "train"):
     """A data set as the hub lays it out: a card that names its configurations, and Parquet files of each."""
     card = ["---", "configs:"]
     for name, rows in configs.items():
         (folder / "data" / name).mkdir(parents=True)
         datasets.Dataset.from_list(rows).to_parquet(folder / "data" / name / "000_00000.parquet")
-        card += [f"- config_name: {name}", "  data_files:", "  - split: train", f"    path: data/{name}/*"]
+        card += [f"- config_name: {name}", "  data_files:", f"  - split: {split}", f"    path: data/{name}/*"]
     (folder / "README.md").write_text("\n".join([*card, "---", ""]))
     return folder
 
@@ -33,6 +33,12 @@ def rows(text: str, extra: dict[str, str] | None = None) -> list[dict]:
     """Texts with their number, and the other columns."""
     fields = {"text": text, **(extra or {})}
     return [{name: value.format(number) for name, value in fields.items()} for number in range(400)]
+
+
+def asked(question: str, **extra: str) -> list[dict]:
+    """A hundred questions in the columns of MMLU and WMDP; the right choice of the n-th is n modulo 4."""
+    choices = ["north", "east", "south", "west"]
+    return [{"question": question.format(n), "choices": choices, "answer": n % 4, **extra} for n in range(100)]
 
 
 def test_every_paper_recipe_is_tested_here():
@@ -66,13 +72,27 @@ def test_knowledge_starts_at_a_model_and_reads_data_sets_of_wmdps_format(tmp_pat
         "bio-retain-corpus": rows("Cell {0} lives.", papers),
     }
     folder = write(tmp_path / "wmdp-corpora", corpora)
+    mmlu = write(tmp_path / "mmlu", {"all": asked("Which law is number {}?", subject="law")}, "test")
+    wmdp = write(tmp_path / "wmdp", {"wmdp-cyber": asked("Which hole is number {}?"), "wmdp-bio": asked("-{}")}, "test")
     paths = [f"data.dataset.{domain}.path={folder}" for domain in ("retain", "forget")]
+    paths += [f"data.dataset.retain_questions.path={mmlu}", f"data.dataset.forget_questions.path={wmdp}"]
     fitted = [f"pretrained.path={trained_folder}", "suppress.rmu.method.layers=[1]"]  # of two layers, not of 26
     recipe = load_recipe("knowledge_paper", [*paths, *fitted])
     texts = {d: list(recipe.data.dataset.documents(d, "train")) for d in ("retain", "forget")}
     assert all(text.startswith("Network") for text in texts["retain"])
     assert all(text.startswith("Exploit") for text in texts["forget"])
+    items = list(recipe.data.dataset.items())
+    about = "The following are multiple choice questions (with answers)"
+    for domain, header, question in (
+        ("retain", f"{about}.", "Which law"),
+        ("forget", f"{about} about cybersecurity.", "Which hole"),
+    ):
+        mine = [item for item in items if item.domain == domain]
+        assert len(mine) == 100 and all(item.prompt.startswith(f"{header}\n\n{question}") for item in mine)
+        number = int(mine[0].prompt.split("number ")[1].split("?")[0])
+        assert mine[0].answer == f" {'ABCD'[number % 4]}"
     plan = make_plan(recipe)
+    assert recipe.benchmarks.tasks == ("wmdp_cyber", "mmlu")
     kinds = [stage.kind for stage in plan.stages.values()]
     assert kinds.count("adopt") == 1 and kinds.count("suppress") == 2 and "pretrain" not in kinds
 

@@ -367,6 +367,9 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
         (["with_teachers: [base]", "distil.jsd_teacher_share=0.5"], "with_teachers needs the forward KL"),
         (["with_teachers: [maxent]"], "'maxent' would teach twice"),
         (["with_teachers: [maxnt]"], "did you mean 'maxent'"),
+        (["steps: 0, top_k: 4"], "top_k does nothing without a step"),
+        (["steps: 0, optim: {learning_rate: 1.0}"], "optim does nothing without a step"),
+        (["optim: {learning_rate: 1.0, final_share: 0.5}"], "final_share does nothing without `schedule: cosine`"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(overrides, says):
