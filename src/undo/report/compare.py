@@ -130,10 +130,14 @@ def _points(study: Results, scores: list[r.Row], compute: list, robust: list, sh
         error_y=style.error(robust, shade),
         mode="markers",
         name=escape(study["study"]),
-        marker={"size": 10, "color": shade},
+        marker={"size": 10, "color": shade, "symbol": [_symbol(study, score["model"]) for score in scores]},
         text=[escape(score["model"]) for score in scores],
         hovertemplate="<b>%{text}</b>: robustness %{y:.3f} at %{x:.0%}<extra></extra>",
     )
+
+
+def _symbol(study: Results, model: str) -> str:
+    return "circle" if r.keeps_retain(study, model) else style.UNTAUGHT
 
 
 def write_comparison(comparison: Comparison, target: Path) -> None:

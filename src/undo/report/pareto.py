@@ -41,7 +41,7 @@ def _pareto_point(
         error_x=style.error([forget], style.faint(style.colour(row), 0.6)),
         error_y=style.error([retain], style.faint(style.colour(row), 0.6)),
         mode="markers",
-        marker=style.marker(row, methods),
+        marker=style.marker(results, row, methods),
         showlegend=False,
         hovertemplate=f"<b>{escape(row['id'])}</b><br>{'<br>'.join(texts)}<br>{style.seeds(forget.n)}<extra></extra>",
     )

@@ -16,7 +16,8 @@ COLOURS = {"base": "#8A8A8A", "oracle": "#009E73", "teacher": "#D55E00"}
 STUDENT_COLOURS = {"fresh": "#0072B2", "base_init": "#56B4E9", "teacher": "#E69F00", "noised": "#BB6E9C"}
 WEAK_NOISE, STRONG_NOISE = (223, 160, 194), (140, 58, 112)  # alpha 0 and 1: the palette's purple, lighter and darker
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-LETTERS = dict(zip(SYMBOLS, "●■◆▲✚★", strict=True))  # the same markers for a legend in HTML
+UNTAUGHT = "circle-open"
+LETTERS = dict(zip((*SYMBOLS, UNTAUGHT), "●■◆▲✚★○", strict=True))  # the same markers for a legend in HTML
 
 
 def new_figure(traces: list, x_title: str, y_title: str) -> go.Figure:
@@ -59,9 +60,10 @@ def methods(results: Results) -> dict[str, str]:
     return {name: SYMBOLS[i % len(SYMBOLS)] for i, name in enumerate(names)}
 
 
-def marker(row: r.Row, methods: dict[str, str]) -> dict[str, Any]:
-    """A point of a model in figures of all models."""
-    return {"size": 11, "color": colour(row), "symbol": methods.get(row["method"] or "", "circle")}
+def marker(results: Results, row: r.Row, methods: dict[str, str]) -> dict[str, Any]:
+    """A point of a model in figures of all models; hollow where it was not taught: what it lacks proves nothing."""
+    hollow = "" if r.keeps_retain(results, row["id"]) else "-open"
+    return {"size": 11, "color": colour(row), "symbol": methods.get(row["method"] or "", "circle") + hollow}
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ def key(results: Results) -> list[Mark]:
         name, shade = ("UNDO student", STUDENT_COLOURS["noised"]) if noised else (r.label(row), colour(row))
         marks[name] = Mark(name, shade, "circle")
     shapes = [Mark(name, COLOURS["base"], symbol) for name, symbol in methods(results).items()]
-    return [*marks.values(), *(shapes if len(shapes) > 1 else [])]
+    untaught = any(not r.keeps_retain(results, id) for id in r.by_id(results))
+    hollow = [Mark("not taught in every seed", COLOURS["base"], UNTAUGHT)] if untaught else []
+    return [*marks.values(), *(shapes if len(shapes) > 1 else []), *hollow]
 
 
 def error(found: list[r.Estimate], colour: str) -> dict[str, Any]:

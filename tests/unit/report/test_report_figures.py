@@ -9,6 +9,7 @@ from tests.report_synthetic import STEPS, as_losses, make_results, with_students
 from undo.report import figures, pareto, picture, pipeline, svg, words
 from undo.report import rows as r
 from undo.report.bars import _cost_parts
+from undo.report.compare import compare, comparison_figure
 from undo.report.page import render
 
 
@@ -48,6 +49,20 @@ def test_headline_places_every_score_with_its_interval(results):
             half = drawn[score["relative_compute"], score["relative_robustness"]]
             high = score["relative_robustness_ci"][1]
             assert half is None if high is None else half == pytest.approx(high - score["relative_robustness"])
+
+
+def test_what_was_not_taught_is_hollow_wherever_it_is_a_point(results):
+    """It relearns slowly because it never learnt: nothing to be read as robustness."""
+    for row in results["models"]:
+        if (row["id"], row["seed"]) == ("fresh-rmu", 2):
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    drawn = [figures.headline(results), *pareto.pareto_panels(results, "relearn").values()]
+    for figure in drawn:
+        points = {trace.hovertemplate.split("</b>")[0]: trace.marker for trace in figure.data if trace.hovertemplate}
+        assert points["<b>fresh-rmu"].symbol == "square-open" and points["<b>fresh-maxent"].symbol == "circle"
+    compared = comparison_figure(compare([results, make_results((1, 2, 3))]))
+    assert sorted(set(compared.data[0].marker.symbol)) == ["circle", "circle-open"]
+    assert "not taught in every seed" in render(results) and "not taught in every seed" not in render(make_results())
 
 
 def test_a_panel_per_method_and_a_figure_per_budget(results):
