@@ -1,16 +1,16 @@
 """What claims are judged by: numbers per seed, worked out from a study's curves.
 
-They are worked out twice where the attack taught a neutral skill too: from what came back, and from how much more came
-back than of the neutral skill.
+From all that came back, from what came back with the model still of use, and where the attack taught a neutral skill
+too, from how much more came back than of that.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from undo.report import rows as r
 from undo.report.rows import Results
-from undo.study.scores import within_noise, worst_case
+from undo.study.scores import constrained_case, within_noise, worst_case
 
 BySeed = dict[int, float]
 
@@ -23,6 +23,23 @@ def brought_back(results: Results, model: str, step: int | None = None, skill: s
     higher = r.higher_is_better(results, skill)
     seeds = r.curves_of(results, r.attacks(results)[0], model, skill)
     worst = {seed: worst_case(curves, skill, _at(results, step), higher) for seed, curves in seeds.items()}
+    return _more_is_worse(results, worst, higher)
+
+
+def brought_back_to_use(results: Results, model: str, step: int | None = None) -> BySeed:
+    """The same by an adversary that has to keep the model useful, under the utility constraint."""
+    higher, retain = (r.higher_is_better(results, metric) for metric in ("forget", "retain"))
+    before = {row["seed"]: row for row in r.by_id(results).get(model, [])}
+    seeds = r.curves_of(results, r.attacks(results)[0], model)
+    worst = {
+        seed: constrained_case(curves, before[seed], _at(results, step), higher, retain)
+        for seed, curves in seeds.items()
+        if seed in before
+    }
+    return _more_is_worse(results, worst, higher)
+
+
+def _more_is_worse(results: Results, worst: BySeed, higher: bool) -> BySeed:
     return worst if higher else {seed: -min(loss, _guessing(results)) for seed, loss in worst.items()}
 
 
@@ -39,15 +56,17 @@ def _guessing(results: Results) -> float:
 
 @dataclass(frozen=True)
 class View:
-    """A study that is asked about what came back, or about specific recovery: less what came back of a new skill."""
+    """A study and what it is asked about: what came back, what of it with the model still of use, specific recovery."""
 
     results: Results
-    specific: bool = False
+    of: Literal["all", "useful", "specific"] = "all"
 
     def recovered(self, model: str, step: int | None) -> BySeed:
         """By seed; specific recovery in the seeds in which both skills were attacked."""
+        if self.of == "useful":
+            return brought_back_to_use(self.results, model, step)
         back = brought_back(self.results, model, step)
-        if not self.specific:
+        if self.of == "all":
             return back
         neutral = brought_back(self.results, model, step, "neutral")
         return {seed: value - neutral[seed] for seed, value in back.items() if seed in neutral}
@@ -79,8 +98,8 @@ class Kept:
     step: int
 
     def values(self, view: View) -> list[float]:
-        """By seed; of specific recovery it says nothing."""
-        if view.specific:
+        """By seed; of other views than the usual one it says nothing."""
+        if view.of != "all":
             return []
         sign = 1 if r.higher_is_better(view.results, "retain") else -1
         one, other = (self._retain(view.results, model) for model in (self.model, self.than))
@@ -106,8 +125,7 @@ class Share:
         one, low, high = (view.recovered(id, self.step) for id in (self.model, self.floor, self.ceiling))
         seeds = _shared(view, self.model, one, low, high)
         spans = [low[seed] - high[seed] for seed in seeds]
-        error = view.results["metrics"]["forget"].get("standard_error", 0.0)  # for one seed; older records lack it
-        if not seeds or within_noise(spans, error):
+        if not seeds or within_noise(spans, view.results["metrics"]["forget"]["standard_error"]):
             return []
         shares = [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
         return [1 - share for share in shares] if self.short else shares

@@ -13,6 +13,7 @@ from undo.report.words import caveats
 from undo.spec.registry import load, names
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
+BESIDE = {"specific": "in specific recovery", "useful": "model kept of use", "retain": "retain kept"}
 FIRST = "relearn"  # the attack that every recipe has, which needs no word
 
 
@@ -20,9 +21,10 @@ FIRST = "relearn"  # the attack that every recipe has, which needs no word
 class Evidence:
     """One row of `evidence.json`.
 
-    `specific` is the effect in specific recovery, where the attack taught a neutral skill too; `retain` is how much
-    more the model has than a rival after the attack, where a claim asks for that; `but` is what keeps the claim from
-    holding whatever the effect. `also_in` are further records that hold the very same models.
+    `specific` is the effect in specific recovery, where the attack taught a neutral skill too, `useful` that of an
+    adversary under the utility constraint; `retain` is how much more the model has than a rival after the attack, where
+    a claim asks for that; `but` is what keeps the claim from holding whatever the effect. `also_in` are further records
+    that hold the very same models.
     """
 
     claim: str
@@ -34,6 +36,7 @@ class Evidence:
     ci_low: float | None
     ci_high: float | None
     specific: r.Estimate | None
+    useful: r.Estimate | None
     retain: r.Estimate | None
     verdict: str
     but: str
@@ -71,7 +74,7 @@ def _each_once(rows: list[Evidence]) -> list[Evidence]:
 
 def as_json(rows: list[Evidence]) -> list[dict[str, Any]]:
     """The rows of `evidence.json`."""
-    beside = [{name: _json(getattr(row, name)) for name in ("specific", "retain")} for row in rows]
+    beside = [{name: _json(getattr(row, name)) for name in BESIDE} for row in rows]
     return [asdict(row) | more | {"also_in": list(row.also_in)} for row, more in zip(rows, beside, strict=True)]
 
 
@@ -93,7 +96,8 @@ def as_markdown(rows: list[Evidence], records: dict[str, Results]) -> str:
 
 def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidence | None:
     """None where the effect is not defined in any seed."""
-    found, specific = (_rounded(effect.measure.values(View(results, of))) for of in (False, True))
+    views = [View(results), View(results, "specific"), View(results, "useful")]
+    found, specific, useful = (_rounded(effect.measure.values(view)) for view in views)
     if found is None or found.mean is None:
         return None
     against = "; ".join(filter(None, [effect.but, _not_shown_specifically(claim, effect, specific, results)]))
@@ -109,6 +113,7 @@ def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidenc
         ci_low=found.low,
         ci_high=found.high,
         specific=specific,
+        useful=useful,
         retain=_rounded(effect.retain.values(View(results))) if effect.retain else None,
         verdict=verdict,
         but=against if effect.useless or not verdict.startswith(FAILS) else "",
@@ -176,9 +181,8 @@ def _overview(rows: list[Evidence]) -> str:
 
 def _table(rows: list[Evidence]) -> str:
     """Numbers beside the effect have a column where any row has them."""
-    beside = [name for name in ("specific", "retain") if any(getattr(row, name) for row in rows)]
-    named = {"specific": "in specific recovery", "retain": "retain kept"}
-    titles = ["setting", "compared", "seeds × items", "effect, 95 % interval", *(named[name] for name in beside)]
+    beside = [name for name in BESIDE if any(getattr(row, name) for row in rows)]
+    titles = ["setting", "compared", "seeds × items", "effect, 95 % interval", *(BESIDE[name] for name in beside)]
     lines = [_line([*titles, "verdict", "records, command"]), "|---" * (len(titles) + 2) + "|"]
     for row in rows:
         effect = r.Estimate(row.effect, row.ci_low, row.ci_high).text(r.short)
@@ -206,9 +210,11 @@ where it lies below; where the interval holds the line, neither is shown, and th
 leans. Where the same attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less
 neutral) stands beside it. A claim that is not shown there too, or was not asked there, holds partly, at most: the model
 may only learn everything more slowly. P1 and C3c are about that, and C4 before an attack is about retain alone. What
-else keeps a claim from holding stands in brackets. The attack is `relearn`, finetuning on forget rows, where a row
-names no other. Rows of one setting share seeds, and often models: they are several looks at the same few samples, not
-so many confirmations.
+else keeps a claim from holding stands in brackets. "Model kept of use" is the effect of the strongest attack that
+leaves nine tenths of what the model had of retain; it decides nothing, since an adversary may want the skill alone.
+
+The attack is `relearn`, finetuning on forget rows, where a row names no other. Rows of one setting share seeds, and
+often models: they are several looks at the same few samples, not so many confirmations.
 
 Rows by verdict:
 """

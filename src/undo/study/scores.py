@@ -18,6 +18,22 @@ def worst_case(curves: Curves, skill: str, step: int, higher_is_better: bool = T
     return best(point[skill] for curve in curves for point in curve["points"] if point["step"] <= step)
 
 
+def constrained_case(
+    curves: Curves, before: dict[str, Any], step: int, higher_is_better: bool, retain_higher: bool
+) -> float:
+    """The worst case on forget that leaves the model of use; what it was before the attack, where none does.
+
+    Args: curves of one model and seed; that model's row in results.json.
+    """
+    found = [
+        point["forget"]
+        for curve in curves
+        for point in curve["points"]
+        if point["step"] <= step and within_utility(point["retain"], before["retain"], retain_higher)
+    ]
+    return (max if higher_is_better else min)([before["forget"], *found])
+
+
 def within_utility(retain: float, before: float, higher_is_better: bool) -> bool:
     """Whether an attacked model keeps what the utility constraint asks for of its retain before."""
     return retain >= (1 - RETAIN_MARGIN) * before if higher_is_better else retain <= (1 + RETAIN_MARGIN) * before
@@ -110,15 +126,8 @@ class _Table:
         return recovery
 
     def _constrained(self, model: str, seed: int, attack: str, budget: int) -> float:
-        """The worst that leaves the model of use; what it is without an attack, where none does."""
-        plain = self.models[model, seed]
-        found = [
-            point["forget"]
-            for curve in self.curves[attack, "forget", model, seed]
-            for point in curve["points"]
-            if point["step"] <= budget and within_utility(point["retain"], plain["retain"], self.retain_higher)
-        ]
-        return (max if self.higher else min)([plain["forget"], *found])
+        curves, before = self.curves[attack, "forget", model, seed], self.models[model, seed]
+        return constrained_case(curves, before, budget, self.higher, self.retain_higher)
 
     def _area(self, model: str, seed: int, attack: str, budget: int) -> float | None:
         """Mean of the envelope over the steps, by trapezoids."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.report_synthetic import as_losses, make_results, with_oracle_students, with_students
+from tests.report_synthetic import RATES, as_losses, make_results, with_oracle_students, with_students
 from undo.cli.main import app
 from undo.report import rows as r
 from undo.report.evidence import _verdict, as_json, as_markdown, gather
@@ -461,6 +461,18 @@ def test_a_record_is_of_the_recipe_that_its_command_runs(record):
     assert {key for key in distils[0] if distils[0][key] != distils[1][key]} == later
 
 
+@pytest.mark.parametrize("record", sorted(path.parent.name for path in ROOT.glob("records/*/results.json")))
+def test_the_scores_on_record_are_those_of_its_curves(record):
+    results = json.loads((ROOT / "records" / record / "results.json").read_text())
+    again = score_rows(results["models"], results["curves"], results["metrics"])
+    assert len(again) == len(results["scores"])
+    for one, other in zip(again, results["scores"], strict=True):
+        assert one.keys() == other.keys()
+        for field in one:
+            flat = [value[field] if isinstance(value[field], list) else [value[field]] for value in (one, other)]
+            assert flat[0] == pytest.approx(flat[1], abs=1e-9), field
+
+
 def test_a_search_is_no_evidence(results):
     assert gather({"search": {**results, "curves": [], "scores": []}}) == []
 
@@ -516,6 +528,23 @@ def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
     lines = {line.name: line for line in panel.data}
     fresh, filtered = lines["fresh student"], lines["fresh-filter0.5 student"]
     assert filtered.x == fresh.x == (1, 100) and filtered.line.dash != fresh.line.dash
+
+
+def test_what_comes_back_with_the_model_of_use_stands_beside_it(results):
+    """The attack at the higher rate ruins the suppressed model: under the constraint the lower one's last point counts."""
+    for curve in forget_curves(results, "maxent"):
+        ruined = curve["variant"]["learning_rate"] == max(RATES)
+        points = zip(curve["points"], (0.95, 0.94, 0.93, 0.9), strict=True)
+        curve["points"] = [
+            point | {"retain": retain - 0.5 * (ruined and point["step"] > 0)} for point, retain in points
+        ]
+    for curve in forget_curves(results, "fresh-maxent"):
+        curve["points"] = [point | {"retain": 0.95} for point in curve["points"]]
+    low = [c for c in forget_curves(results, "maxent") if c["variant"]["learning_rate"] == min(RATES)]
+    apart = [curve["points"][-1]["forget"] - best(results, "fresh-maxent", curve["seed"]) for curve in low]
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    assert row.useful.mean == pytest.approx(sum(apart) / 3, abs=1e-4) and row.useful.mean < row.effect
+    assert row.verdict == "holds", "an adversary may want the forget skill alone"
 
 
 def test_every_attack_has_its_rows(results):
