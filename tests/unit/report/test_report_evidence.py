@@ -531,7 +531,7 @@ def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
 
 
 def test_what_comes_back_with_the_model_of_use_stands_beside_it(results):
-    """The attack at the higher rate ruins the suppressed model: under the constraint the lower one's last point counts."""
+    """The higher rate ruins the suppressed model: under the constraint the lower one's last point counts."""
     for curve in forget_curves(results, "maxent"):
         ruined = curve["variant"]["learning_rate"] == max(RATES)
         points = zip(curve["points"], (0.95, 0.94, 0.93, 0.9), strict=True)
