@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from undo.report.evidence import gather
+from undo.report.words import caveats
 from undo.spec.load import load_recipe
 from undo.study.artifacts import Store
 from undo.study.plan import make_plan
@@ -140,6 +143,24 @@ def test_changing_one_attack_rate_computes_only_that_variant(smoke):
     store = Store(smoke.out)
     missing = [stage.label for stage in make_plan(recipe).stages.values() if not store.done(stage.id)]
     assert missing and all(" 0.0005 on " in label for label in missing)
+
+
+def test_a_pilot_asks_the_validation_split_of_the_same_models(smoke, tmp_path):
+    """It says so, and is no evidence: settings are chosen by it."""
+    shutil.copytree(smoke.out / "artifacts", tmp_path / "artifacts", copy_function=os.link)
+    few = ["attacks.relearn.skills=[forget]", "attacks.relearn.attack.learning_rates=[1e-3]", "asks=valid"]
+    command = [sys.executable, "-m", "undo", "run", "smoke", *few, "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (pilot,) = tmp_path.glob("smoke-*/report/results.json")
+    found, usual = json.loads(pilot.read_text()), {(m["id"], m["seed"]): m for m in smoke.results["models"]}
+    assert found["metrics"]["forget"]["name"].endswith("forget valid")
+    for row in found["models"]:
+        assert (row["forget"], row["retain"]) == (row["valid_forget"], row["valid_retain"])
+        assert row["artifact"] == usual[row["id"], row["seed"]]["artifact"]
+    curves = {curve["model"]: curve["points"][0]["forget"] for curve in found["curves"]}
+    assert curves == {row["id"]: row["valid_forget"] for row in found["models"]}
+    assert "so no number of it is a result" in caveats(found)[0] and not gather({"pilot": found})
 
 
 def test_the_table_and_the_report_are_named_at_the_end(smoke):

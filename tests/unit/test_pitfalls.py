@@ -122,6 +122,14 @@ def test_an_attack_reports_the_test_split_and_nothing_else(corpus_folder, corpus
         for i, folder in enumerate(folders)
     ]
     assert found[0] == found[1] and 0 < found[0][0]["forget"] < 1
+    folders = (corpus_folder, corpus_without("test", "heldout"))
+    pilot = [
+        attack_stage.run(settings | {"split": "valid"}, context(tmp_path / f"pilot{i}", folder, trained_folder)).evals
+        for i, folder in enumerate(folders)
+    ]
+    assert pilot[0]["points"] == pilot[1]["points"] != found[0], (
+        "settings are chosen without a look at what is reported"
+    )
 
 
 # -- a schedule whose length depends on the data -----------------------------------------------------------------------

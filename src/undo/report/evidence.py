@@ -46,9 +46,13 @@ class Evidence:
 
 
 def gather(records: dict[str, Results]) -> list[Evidence]:
-    """Rows for every claim and attack that the records, by name, say something about; searches attack nothing."""
+    """Rows for every claim and attack that the records, by name, say something about.
+
+    Searches attack nothing, and pilots are no evidence: settings are chosen by them.
+    """
+    reported = {name: results for name, results in records.items() if results["recipe"].get("asks") != "valid"}
     attacked = [
-        (name, r.of_attack(results, attack)) for name, results in records.items() for attack in r.attacks(results)
+        (name, r.of_attack(results, attack)) for name, results in reported.items() for attack in r.attacks(results)
     ]
     rows = [
         row

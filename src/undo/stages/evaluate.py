@@ -65,12 +65,12 @@ def ask(
 def examiner(
     settings: dict[str, Any], corpus: Any, domains: Collection[str], change: Change | None = None
 ) -> Callable[[Any], dict[str, Any]]:
-    """A function that scores a model on the test items, by domain and group.
+    """A function that scores a model on the test items, or those of `settings["split"]`, by domain and group.
 
     Where a certificate is asked for (`settings["certify"]`), also the cross-entropy of the retain items, and every
     item's score under `items`, as pairs of its place among the test items and the score.
     """
-    asked = ask(settings["evaluation"], corpus, "test", domains, change)
+    asked = ask(settings["evaluation"], corpus, settings.get("split", "test"), domains, change)
     if not settings.get("certify"):
         return lambda model: by_domain(*asked(model))
     usual = _items(corpus, "test", domains)

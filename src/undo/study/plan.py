@@ -120,7 +120,8 @@ class Plan:
     def study(self) -> str:
         """Recipe name and short key: that of its stages, and of what the recipe calls the models and attacks."""
         named = [[m.id, m.seed, m.stage, [[run.attack, run.stage] for run in m.attacks]] for m in self.models]
-        return f"{self.recipe.name}-{content_key([sorted(self.stages), named])[:4]}"
+        pilot = [] if self.recipe.asks == "test" else [self.recipe.asks]
+        return f"{self.recipe.name}-{content_key([sorted(self.stages), named, *pilot])[:4]}"
 
     def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
         """Adds a stage once and returns its id."""
@@ -373,6 +374,7 @@ class _Replication:
             "seed": self.seed,
             "evaluation": self.evaluation,
             **self._certify(),
+            **({} if self.recipe.asks == "test" else {"split": self.recipe.asks}),
         }
         values = [value if isinstance(value, str) else f"{value:g}" for value in variant.label().values()]
         label = f"{' '.join([name, skill, *values])} on {model.id}"

@@ -59,7 +59,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
     whole = [node for node in plan.models if store.done(node.stage) and store.done(node.evaluation)]
     metrics = _metrics(plan, store, whole)
     models = [_model_row(plan, store, node) for node in whole]
-    curves = [curve for node in whole for curve in _curves(store, node)]
+    curves = [curve for node in whole for curve in _curves(store, node, plan.recipe.asks)]
     return {
         "study": plan.study,
         "recipe": plan.recipe.model_dump(mode="json"),
@@ -94,13 +94,13 @@ def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]
             "standard_error": max(errors, default=0.0),
         }
 
-    tested = {domain: metric(domain, "test") for domain in ("forget", "retain", "neutral")}
+    tested = {domain: metric(domain, plan.recipe.asks) for domain in ("forget", "retain", "neutral")}
     return tested | {f"heldout_{domain}": metric(domain, "heldout") for domain in ("forget", "retain")}
 
 
 def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     evals = store.read(node.evaluation, "evals.json")
-    test, heldout = evals["test"], evals["heldout"]
+    test, heldout = evals[plan.recipe.asks], evals["heldout"]
     row = {
         "id": node.id,
         "role": node.role,
@@ -146,9 +146,9 @@ def _cost(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     return spent
 
 
-def _curves(store: Store, node: ModelNode) -> list[dict[str, Any]]:
+def _curves(store: Store, node: ModelNode, split: str) -> list[dict[str, Any]]:
     """Where an attack has no start of its own, its curve starts at the model; what it did not ask is the model's."""
-    start = store.read(node.evaluation, "evals.json")["test"]
+    start = store.read(node.evaluation, "evals.json")[split]
     curves = []
     for run in node.attacks:
         if not store.done(run.stage):

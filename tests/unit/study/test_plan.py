@@ -56,6 +56,13 @@ def test_a_methods_knob_touches_its_teacher_and_that_teachers_students(override)
     assert {"suppress: rmu (seed 1)", "distil: fresh-rmu (seed 1)"} <= labels
 
 
+def test_a_pilot_is_the_same_models_attacked_apart():
+    labels = changed("asks=valid")
+    assert labels and all(label.startswith("attack") for label in labels)
+    searches = [make_plan(load_recipe("smoke", ["attacks={}", *more])).study for more in ([], ["asks=valid"])]
+    assert searches[0] != searches[1], "of other numbers, though no stage differs"
+
+
 def test_an_attack_knob_touches_attacks_alone():
     labels = changed("attacks.relearn.attack.batch_rows=5")
     assert mentions(labels, "attack: ") and len(labels) == 10 * 2 * 2
