@@ -440,6 +440,22 @@ def test_the_page_shows_oracle_matching_and_the_signal(results, of):
     assert "Oracle matching" in html and "What the teacher still says" in html
 
 
+def test_one_folder_has_every_figure(results):
+    """F1 to F8 (F6 is F5 of a study that asks questions)."""
+    html = render(with_label_shares(results))
+    figures = (
+        "pipeline",
+        "matching-0-0",
+        "relearning-0-0",
+        "headline",
+        "alpha-0-0",
+        "pareto-0-0",
+        "labels-0-0",
+        "signal-0-0",
+    )
+    assert all(f'id="{id}"' in html for id in figures)
+
+
 def test_the_evidence_on_record_is_that_of_the_records(tmp_path):
     records = {path.parent.name: json.loads(path.read_text()) for path in sorted(ROOT.glob("records/*/results.json"))}
     rows, stale = gather(records), "stale: undo evidence records --page docs/evidence.md"
