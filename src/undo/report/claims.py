@@ -81,10 +81,9 @@ def _last_loss(results: Results, student: str) -> str:
 
 
 def _fresh(results: Results, teacher: str) -> list[str]:
-    """The teacher's fresh student of the usual name, or the only one, if it was taught."""
-    fresh = [row["id"] for row in r.students_of(results, teacher) if row["student_init"] == "fresh"]
-    usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
-    return [id for id in usual if len(usual) == 1 and r.mostly_taught(results, id)]
+    """The teacher's usual fresh student, if it was taught."""
+    student = r.fresh_student(results, teacher)
+    return [student] if student and r.mostly_taught(results, student) else []
 
 
 def _distilled(results: Results) -> Effects:

@@ -143,7 +143,7 @@ def _distances(results: Results, students: list[r.Row]) -> go.Figure:
 def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F8: what a teacher's distributions still hold of the forget skill, and what comes back to its fresh student."""
     scores = r.last_scores(results, attack)
-    pairs = [(row, scores.get(f"fresh-{row['id']}")) for row in r.of_role(results, "teacher")]
+    pairs = [(row, scores.get(r.fresh_student(results, row["id"]) or "")) for row in r.of_role(results, "teacher")]
     known = [(row, score) for row, score in pairs if score and row.get("forget_signal") is not None]
     if len(known) < 2:
         return {}

@@ -76,6 +76,13 @@ def students_of(results: Results, teacher: str) -> list[Row]:
     return sorted(students, key=lambda row: (row["noise_alpha"] is None, row["noise_alpha"] or 0.0))
 
 
+def fresh_student(results: Results, teacher: str) -> str | None:
+    """The teacher's fresh student of the usual name, or the only one."""
+    fresh = [row["id"] for row in students_of(results, teacher) if row["student_init"] == "fresh"]
+    usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
+    return usual[0] if len(usual) == 1 else None
+
+
 def settings_of(results: Results) -> dict[str, Student]:
     """How each student was made, by model id."""
     distil = results["recipe"].get("distil")

@@ -12,7 +12,7 @@ from tests.report_synthetic import RATES, as_losses, make_results, with_oracle_s
 from undo.cli.main import app
 from undo.report import rows as r
 from undo.report.evidence import _verdict, as_json, as_markdown, gather
-from undo.report.figures import label_panels
+from undo.report.figures import label_panels, signal_panels
 from undo.report.page import render
 from undo.report.picture import draw
 from undo.report.words import caveats, findings
@@ -438,6 +438,12 @@ def test_a_damaged_record_is_named(tmp_path, text):
 def test_the_page_shows_oracle_matching_and_the_signal(results, of):
     html = render(of(results))
     assert "Oracle matching" in html and "What the teacher still says" in html
+
+
+def test_the_signal_is_set_beside_the_only_fresh_student_whatever_its_name(results):
+    other = renamed(results, "fresh-maxent", "fresh-steps900-maxent", short(("maxent",)))
+    (figure,) = signal_panels(other, "relearn").values()
+    assert [trace.text[0] for trace in figure.data] == ["maxent", "rmu"]
 
 
 def test_one_folder_has_every_figure(results):
