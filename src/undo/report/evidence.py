@@ -14,7 +14,7 @@ from undo.spec.registry import load, names
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
 BESIDE = {"specific": "in specific recovery", "useful": "model kept of use", "retain": "retain kept"}
-FIRST = "relearn"  # the attack that every recipe has, which needs no word
+USUAL = "relearn"  # the attack that needs no word
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidenc
     return Evidence(
         claim=claim.id,
         setting=recipe["name"] if recipe.get("pretrained") else _setting(recipe["data"]["dataset"]),
-        experiment=effect.what if attack == FIRST else f"{effect.what} (attack {attack})",
+        experiment=effect.what if attack == USUAL else f"{effect.what} (attack {attack})",
         n_seeds=found.n,
         n_items=results["metrics"]["retain" if isinstance(effect.measure, Kept) else "forget"]["n_items"],
         effect=found.mean,

@@ -163,6 +163,8 @@ def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
         kinds = dict.fromkeys(row["id"].removesuffix(name) for name in shares for row in r.students_of(results, name))
         for kind in ("", *kinds):
             share_of = {f"{kind}{name}": share for name, share in shares.items() if f"{kind}{name}" in scores}
+            if not share_of:
+                continue
             called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
             line = {"color": style.colour(first[next(iter(share_of))]), "dash": "dot" if "filter" in kind else "solid"}
             traces.append(_label_line(results, scores, share_of, f"{called}{method}", line))

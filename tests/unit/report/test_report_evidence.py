@@ -550,6 +550,9 @@ def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
     lines = {line.name: line for line in panel.data}
     fresh, filtered = lines["fresh student"], lines["fresh-filter0.5 student"]
     assert filtered.x == fresh.x == (1, 100) and filtered.line.dash != fresh.line.dash
+    results["scores"] = [score for score in results["scores"] if "filter" not in score["model"]]
+    (panel,) = label_panels(with_label_shares(results), "relearn").values()
+    assert "fresh-filter0.5 student" not in {line.name for line in panel.data}, "it was not attacked"
 
 
 def test_what_comes_back_with_the_model_of_use_stands_beside_it(results):
