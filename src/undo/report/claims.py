@@ -89,8 +89,10 @@ def _fresh(results: Results, teacher: str) -> list[str]:
 def _distilled(results: Results) -> Effects:
     for teacher in _teachers(results):
         for id in _fresh(results, teacher):
-            lost = _lost(results, teacher, "base")
-            yield Effect(f"{id} against {teacher}{lost and f' ({lost})'}", Less(id, teacher))
+            lost, budgets = _lost(results, teacher, "base"), _early_and_last(results)
+            for step in budgets:  # in the end an attack may teach everybody anything
+                early = "" if step == budgets[-1] else f" after {step} steps"
+                yield Effect(f"{id} against {teacher}{lost and f' ({lost})'}{early}", Less(id, teacher, step))
 
 
 def _lost(results: Results, model: str, than: str) -> str:
