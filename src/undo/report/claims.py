@@ -127,8 +127,9 @@ def _rises_with_compute(results: Results) -> Effects:
     for teacher in _teachers(results):
         noised = [row["id"] for row in _taught(results, teacher) if row["student_init"] == "noised"]
         costs = {id: _compute(results, id) for id in noised}
-        if len(noised) > 2 and all(costs.values()):
-            yield Effect(f"over {len(noised)} noised students of {teacher}", Correlation(costs, ranks=False))
+        if noised and all(costs.values()):
+            measure = Correlation(costs, ranks=False, at_least=3)
+            yield Effect(f"over {len(noised)} noised students of {teacher}", measure)
 
 
 def _compute(results: Results, model: str) -> dict[int, float]:
@@ -345,8 +346,8 @@ def _signal_predicts(results: Results) -> Effects:
     useful = [teacher for teacher in _teachers(results) if _as_useful(results, teacher, "base")]
     fresh = {id: teacher for teacher in useful for id in _fresh(results, teacher)}
     left = {id: _less_signal(results, teacher) for id, teacher in fresh.items()}
-    if len(left) > 3 and all(left.values()):
-        yield Effect(f"over the teachers {', '.join(fresh.values())}", Correlation(left, ranks=True))
+    if left and all(left.values()):
+        yield Effect(f"over the teachers {', '.join(fresh.values())}", Correlation(left, ranks=True, at_least=4))
 
 
 def _less_signal(results: Results, teacher: str) -> dict[int, float]:

@@ -134,10 +134,14 @@ class Share:
 
 @dataclass(frozen=True)
 class Correlation:
-    """How something known of models goes with how little they relearn: 1 in step with it, -1 against it."""
+    """How something known of models goes with how little they relearn: 1 in step with it, -1 against it.
+
+    Over those that were taught in a seed, if they are so many `at_least`.
+    """
 
     known: dict[str, BySeed]
     ranks: bool
+    at_least: int
 
     def values(self, view: View) -> list[float]:
         """By seed; of ranks, or of the values themselves."""
@@ -145,10 +149,14 @@ class Correlation:
 
         correlation = spearmanr if self.ranks else pearsonr
         back = {id: view.recovered(id, None) for id in self.known}
+        taught = {id: _shared(view, id, back[id], self.known[id]) for id in self.known}
         found = []
-        for seed in set.intersection(*(set(_shared(view, id, back[id], self.known[id])) for id in self.known)):
-            pair = [of[seed] for of in self.known.values()], [-of[seed] for of in back.values()]
-            if all(len(set(values)) > 1 for values in pair):  # else nothing goes with anything
+        for seed in sorted(set().union(*taught.values())):
+            models = [id for id in self.known if seed in taught[id]]
+            pair = [self.known[id][seed] for id in models], [-back[id][seed] for id in models]
+            if len(models) >= self.at_least and all(
+                len(set(values)) > 1 for values in pair
+            ):  # else nothing goes with anything
                 coefficient: Any = correlation(*pair)[0]  # its stubs know no number
                 found.append(float(coefficient))
         return found
