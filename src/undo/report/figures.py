@@ -158,7 +158,7 @@ def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
 def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F7: what comes back over the share of labels that suppression saw, for teachers and each kind of student."""
     scores, first = r.last_scores(results, attack), {id: rows[0] for id, rows in r.by_id(results).items()}
-    traces = []
+    made, traces = r.settings_of(results), []
     for method, shares in _label_families(results).items():
         kinds = dict.fromkeys(row["id"].removesuffix(name) for name in shares for row in r.students_of(results, name))
         for kind in ("", *kinds):
@@ -166,7 +166,9 @@ def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
             if not share_of:
                 continue
             called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
-            line = {"color": style.colour(first[next(iter(share_of))]), "dash": "dot" if "filter" in kind else "solid"}
+            id = next(iter(share_of))
+            filtered = id in made and made[id].filter_share is not None
+            line = {"color": style.colour(first[id]), "dash": "dot" if filtered else "solid"}
             traces.append(_label_line(results, scores, share_of, f"{called}{method}", line))
     if not traces:
         return {}
