@@ -85,9 +85,7 @@ def _reinitialised(model: PreTrainedModel, seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # for what only a constructor fills
         fresh = type(model)(copy.deepcopy(model.config))
-        for name, module in reversed(
-            list(fresh.named_modules())
-        ):  # as transformers does: GPT-2 redraws some at its root
+        for name, module in reversed(list(fresh.named_modules())):  # as transformers does: GPT-2 redraws at its root
             torch.manual_seed(derive_seed(seed, name))
             fresh._init_weights(module)
     return nn.Module.to(fresh, model.device)

@@ -154,9 +154,8 @@ class Correlation:
         for seed in sorted(set().union(*taught.values())):
             models = [id for id in self.known if seed in taught[id]]
             pair = [self.known[id][seed] for id in models], [-back[id][seed] for id in models]
-            if len(models) >= self.at_least and all(
-                len(set(values)) > 1 for values in pair
-            ):  # else nothing goes with anything
+            vary = all(len(set(values)) > 1 for values in pair)  # else nothing goes with anything
+            if vary and len(models) >= self.at_least:
                 coefficient: Any = correlation(*pair)[0]  # its stubs know no number
                 found.append(float(coefficient))
         return found

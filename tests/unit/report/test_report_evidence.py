@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -496,6 +497,47 @@ def test_the_scores_on_record_are_those_of_its_curves(record):
         for field in one:
             flat = [value[field] if isinstance(value[field], list) else [value[field]] for value in (one, other)]
             assert flat[0] == pytest.approx(flat[1], abs=1e-9), field
+
+
+README_STUDIES = {  # setting: records, the first that has a model speaks for it
+    "arithmetic": ("arithmetic_methods", "arithmetic_controls"),
+    "language": ("language_methods", "language_controls"),
+    "knowledge": ("knowledge", "knowledge_controls"),
+    "concept": ("concept_methods",),
+}
+README_MODELS = (
+    "base",
+    "maxent",
+    "fresh-(steps2400-)?maxent",
+    "undo-0.[68]-maxent",
+    "fresh-filter0.5.*-maxent",
+    "oracle",
+)
+
+
+def readme_row(setting: str, steps: int) -> str:
+    """What came back in a setting, as the README has it."""
+    studies = [json.loads((ROOT / "records" / name / "results.json").read_text()) for name in README_STUDIES[setting]]
+    cells = []
+    for pattern in README_MODELS:
+        found = [
+            r.scored(score, "recovery").text(r.form_of(results, "forget"))
+            for results in studies
+            for score in results["scores"]
+            if (score["attack"], score["budget"]) == ("relearn", steps) and re.fullmatch(pattern, score["model"])
+        ]
+        cells.append(found[0] if found else "–")
+    named = f"[{setting}](records/README.md#{README_STUDIES[setting][0]}), {steps} steps"
+    return f"| {named} | {len(studies[0]['recipe']['seeds'])} | {' | '.join(cells)} |"
+
+
+@pytest.mark.parametrize(
+    ("setting", "steps"),
+    [("arithmetic", 40), ("arithmetic", 300), ("language", 40), ("language", 120), ("knowledge", 150), ("concept", 5)],
+)
+def test_the_readme_shows_what_came_back_on_record(setting, steps):
+    row = readme_row(setting, steps)
+    assert row in (ROOT / "README.md").read_text().splitlines(), f"the records say: {row}"
 
 
 def test_a_search_is_no_evidence(results):
