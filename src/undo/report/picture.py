@@ -16,6 +16,7 @@ from undo.report.svg import (
     SOFT,
     TOP,
     WIDTH,
+    Box,
     Panel,
     box_at,
     free_spot,
@@ -140,10 +141,11 @@ def _robustness(models: list[r.Row], others: list[r.Row], scores: dict[str, r.Ro
     x_title = "FLOPs, relative to pretraining the oracle"
     parts = panel.axes("relative robustness: 0 suppressed, 1 oracle", x_title, ticks, shares)
     taken = [box_at(*panel.place(*at), 16) for at in places]
+    bars = [bar for row in known if (bar := _bar(panel, scores[row["id"]]))]
     parts += [_point(panel, at, shade) for at, shade in faint]
     for row in known:
         at, width = panel.place(*points[row["id"]]), LETTER * len(names[row["id"]])
-        spot = free_spot(at, width, taken)
+        spot = free_spot(at, width, [*taken, *bars], taken)
         taken.append(box_at(*spot, width))
         parts += _dot(panel, row, scores[row["id"]])
         parts.append(text_at(spot[0], spot[1] + 4.5, names[row["id"]], INK, "middle"))
@@ -162,7 +164,17 @@ def _at(score: r.Row) -> tuple[float, float]:
 def _dot(panel: Panel, row: r.Row, score: r.Row) -> list[str]:
     """A point and its interval."""
     x, y = panel.place(*_at(score))
+    dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour(row)}"/>'
+    if (bar := _bar(panel, score)) is None:
+        return [dot]
+    _, top, _, bottom = bar
+    return [f'<path d="M{x:.1f},{bottom:.1f} V{top:.1f}" stroke="{colour(row)}" stroke-width="2"/>', dot]
+
+
+def _bar(panel: Panel, score: r.Row) -> Box | None:
+    """The box of a point's interval, None for a single seed."""
     low, high = score.get("relative_robustness_ci") or (None, None)
-    ends = [panel.place(0, end)[1] for end in (low, high) if end is not None]
-    bar = f'<path d="M{x:.1f},{ends[0]:.1f} V{ends[1]:.1f}" stroke="{colour(row)}" stroke-width="2"/>' if ends else ""
-    return [bar, f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour(row)}"/>']
+    if low is None or high is None:
+        return None
+    x, bottom = panel.place(score["relative_compute"], low)
+    return x - 2, panel.place(0, high)[1], x + 2, bottom

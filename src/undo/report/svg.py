@@ -55,18 +55,23 @@ def box_at(x: float, y: float, width: float) -> Box:
     return x - width / 2, y - LINE / 2, x + width / 2, y + LINE / 2
 
 
-def free_spot(at: tuple[float, float], width: float, taken: list[Box]) -> tuple[float, float]:
-    """Centre of the nearest place beside a point of the right panel where a label of this width covers nothing."""
+def free_spot(at: tuple[float, float], width: float, *taken: list[Box]) -> tuple[float, float]:
+    """Centre of the nearest place beside a point of the right panel where a label of this width covers nothing taken.
+
+    Where no place is free of the first list's boxes, one that is free of the next list's.
+    """
     aside = width / 2 + 14
     shifts = [(-aside, 0), (aside, 0), (0, -18), (0, 18)]
     shifts += [(dx, dy) for dy in (-12, 12, -24, 24, -36, 36) for dx in (-aside, aside)]
     spots = [(at[0] + dx, at[1] + dy) for dx, dy in shifts]
-    for spot in spots:
-        box = box_at(*spot, width)
-        clear = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)
-        if clear and box[0] > RIGHT[0] and box[2] < WIDTH - 12 and box[3] < BOTTOM:
-            return spot
-    return spots[0]
+    free = (spot for boxes in taken for spot in spots if _is_free(box_at(*spot, width), boxes))
+    return next(free, spots[0])
+
+
+def _is_free(box: Box, taken: list[Box]) -> bool:
+    """Whether a box lies in the right panel and covers nothing."""
+    clear = all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)
+    return clear and box[0] > RIGHT[0] and box[2] < WIDTH - 12 and box[3] < BOTTOM
 
 
 def text_at(x: float, y: float, text: str, fill: str, anchor: str = "start", size: int = 13, weight: int = 400) -> str:

@@ -223,6 +223,14 @@ def test_labels_of_the_picture_keep_their_distance():
     assert svg.spread([60, 200], gap=17, top=50, bottom=398) == [60, 200]
 
 
+def test_a_label_keeps_off_an_interval_where_there_is_room():
+    point, bar = (800.0, 250.0), (750.0, 200.0, 754.0, 300.0)
+    beside = svg.free_spot(point, 80, [bar], [])
+    assert beside != svg.free_spot(point, 80, []) and beside[0] > 800
+    everywhere = (650.0, 112.0, 1050.0, 398.0)
+    assert svg.free_spot(point, 80, [everywhere], [bar]) == beside
+
+
 def test_a_teacher_that_still_tells_is_named(results):
     for row in results["models"]:
         row["forget_signal"] = {"base": 9.0, "oracle": 4.0, "maxent": 4.2, "rmu": 5.0}.get(row["id"], 0.0)
