@@ -141,8 +141,11 @@ def _not_shown_specifically(claim: Claim, effect: Effect, specific: r.Estimate |
         return ""
     if "neutral" not in r.skills(results, r.attacks(results)[0]):
         return "no neutral skill attacked"
-    shown = specific is not None and specific.low is not None and specific.low > claim.shown_from
-    return "" if shown else "not shown in specific recovery"
+    if specific is None or specific.low is None or specific.high is None:
+        return "not shown in specific recovery"
+    if specific.low > claim.shown_from:
+        return ""
+    return f"{'fails' if specific.high < claim.shown_from else 'not shown'} in specific recovery"
 
 
 def _setting(dataset: r.Row) -> str:
@@ -213,9 +216,10 @@ A claim holds where the whole interval lies above the line, which is 0 where the
 where it lies below; where the interval holds the line, neither is shown, and the verdict says to which side the mean
 leans. Where the same attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less
 neutral) stands beside it. A claim that is not shown there too, or was not asked there, holds partly, at most: the model
-may only learn everything more slowly. P1 and C3c are about that, and C4 before an attack is about retain alone. What
-else keeps a claim from holding stands in brackets. "Model kept of use" is the effect of the strongest attack that
-leaves nine tenths of what the model had of retain; it decides nothing, since an adversary may want the skill alone.
+may only learn everything more slowly; it fails there where that interval lies below the line. P1 and C3c are about
+that, and C4 before an attack is about retain alone. What else keeps a claim from holding stands in brackets. "Model
+kept of use" is the effect of the strongest attack that leaves nine tenths of what the model had of retain; it decides
+nothing, since an adversary may want the skill alone.
 
 The attack is `relearn`, finetuning on forget rows, where a row names no other. Rows of one setting share seeds, and
 often models: they are several looks at the same few samples, not so many confirmations.

@@ -653,7 +653,7 @@ def test_labels_that_specific_recovery_does_not_bear_out_are_enough_in_part(resu
     for curve in (c for c in results["curves"] if (c["model"], c["skill"]) == ("fresh-rmu", "neutral")):
         curve["points"] = [point | {"neutral": -0.6} for point in curve["points"]]
     row = by_claim(results)["C6", "fresh-rmu (1 % of the labels) against maxent"]
-    assert (row.verdict, row.but) == ("partly", "not shown in specific recovery")
+    assert row.specific.high < 0.9 and (row.verdict, row.but) == ("partly", "fails in specific recovery")
 
 
 def test_seeds_in_which_a_student_was_not_taught_are_left_out(results):
@@ -681,6 +681,11 @@ def test_what_learns_everything_more_slowly_is_not_shown_to_have_forgotten(resul
     row = by_claim(results)["C2", "fresh-maxent against maxent"]
     assert row.specific.mean == 0 < row.ci_low
     assert (row.verdict, row.but) == ("partly", "not shown in specific recovery")
+    for curve in neutral:
+        if curve["model"] == "fresh-maxent":  # the student learns it more slowly than the forgotten one comes back
+            curve["points"] = [point | {"neutral": point["neutral"] - 0.1} for point in curve["points"]]
+    row = by_claim(results)["C2", "fresh-maxent against maxent"]
+    assert row.specific.high < 0 < row.ci_low and (row.verdict, row.but) == ("partly", "fails in specific recovery")
     results["curves"] = [curve for curve in results["curves"] if curve["skill"] != "neutral"]
     row = by_claim(results)["C2", "fresh-maxent against maxent"]
     assert row.specific is None and (row.verdict, row.but) == ("partly", "no neutral skill attacked")
