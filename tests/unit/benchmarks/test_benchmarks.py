@@ -1,5 +1,6 @@
 """The benchmarks compare what they say, at sizes that take a second; the numbers themselves are the machine's."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks import attacks, distil, evaluation, gpu, peers, rows
-from benchmarks.__main__ import table
+from benchmarks.__main__ import HEAD, table
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,11 +62,17 @@ def test_a_step_on_a_gpu_is_the_step_on_a_cpu():
     assert row.target == 6.0 and row.ratio > 0
 
 
-def test_the_readme_shows_the_recorded_rows():
+def test_the_pages_show_the_recorded_rows():
     recorded = [json.loads(line) for line in (ROOT / "records/benchmarks.jsonl").read_text().splitlines()]
-    readme = (ROOT / "README.md").read_text()
-    for line in table(recorded):
-        assert line in readme, "run: python -m benchmarks --show records/benchmarks.jsonl"
+    lines = table(recorded)
+    assert table_of("docs/speed.md") == lines, "run: python -m benchmarks --show records/benchmarks.jsonl"
+    assert set(table_of("README.md")) < set(lines), "the README's rows are some of docs/speed.md's"
+
+
+def table_of(page: str) -> list[str]:
+    """The lines of a page's table of speed."""
+    after = (ROOT / page).read_text().split(HEAD[0])[1]
+    return [HEAD[0], *itertools.takewhile(lambda line: line.startswith("|"), after.splitlines()[1:])]
 
 
 def test_json_is_one_row_a_line():
