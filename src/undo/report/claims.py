@@ -330,6 +330,17 @@ def _distilled_alone(results: Results) -> Effects:
         yield Effect(f"{id} against base", Less(id, "base"))
 
 
+def _taught_together(results: Results) -> Effects:
+    """A student of several teachers, beside that of one of them alone to whom least came back."""
+    for teacher, id in _of_init(results, "fresh"):
+        others = _setting(results, id, "with_teachers") or ()
+        alike = [other for one in (teacher, *others) for other in _taught_like(results, id, one, "with_teachers")]
+        alone = [other for other in alike if not _setting(results, other, "with_teachers")]
+        best = _smallest(results, [Less(id, other) for other in alone]) if others else None
+        if best is not None:
+            yield Effect(f"{id} against {best.than}{f', the best of {len(alone)}' if len(alone) > 1 else ''}", best)
+
+
 def _for_half(results: Results) -> Effects:
     """Students that cost at most half of the oracle and keep what their teachers could."""
     for id, rows in r.by_id(results).items():
@@ -433,4 +444,5 @@ CLAIMS = [
     Claim(
         "P8", "Distillation takes something away by itself, from a base that nothing suppressed", LESS, _distilled_alone
     ),
+    Claim("P9", "Several teachers leave less to relearn than any of them alone", LESS, _taught_together),
 ]

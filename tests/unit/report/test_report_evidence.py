@@ -242,6 +242,19 @@ def test_a_student_of_the_base_says_what_distillation_takes_away(results):
     assert by_claim(base)["P8", "fresh-base against base"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
 
 
+def test_teachers_that_teach_together_are_compared_with_the_best_of_them_alone(results):
+    both = {"init": "fresh", "with_teachers": ["rmu"], "teachers": ["maxent"]}
+    together = filtering(results, "fresh-with-rmu-maxent", **both, filter_share=None)
+    means = {
+        id: sum(best(results, id, seed) - best(results, "undo-0.6-maxent", seed) for seed in SEEDS) / 3
+        for id in ("fresh-maxent", "fresh-rmu")
+    }
+    least = min(means, key=means.get)
+    row = by_claim(together)["P9", f"fresh-with-rmu-maxent against {least}, the best of 2"]
+    assert row.effect == pytest.approx(means[least], abs=1e-4)
+    assert "P9" not in {claim for claim, _ in by_claim(results)}
+
+
 def test_what_costs_more_than_half_is_no_saving(results):
     cheap = [experiment for claim, experiment in by_claim(results) if claim == "P3"]
     of = ("undo-0.3-maxent at 0.50", "undo-0.3-rmu at 0.50")
