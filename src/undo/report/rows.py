@@ -77,8 +77,10 @@ def students_of(results: Results, teacher: str) -> list[Row]:
 
 
 def fresh_student(results: Results, teacher: str) -> str | None:
-    """The teacher's fresh student of the usual name, or the only one."""
+    """The teacher's fresh student of the usual name, or the only one; one that it chose texts for was not distilled."""
+    filtered = {id for id, made in settings_of(results).items() if made.filter_share is not None}
     fresh = [row["id"] for row in students_of(results, teacher) if row["student_init"] == "fresh"]
+    fresh = [id for id in fresh if id not in filtered]
     usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
     return usual[0] if len(usual) == 1 else None
 

@@ -228,6 +228,14 @@ def test_filtering_is_compared_with_distillation(results):
     assert "P7" not in {claim for claim, _ in by_claim(results)}
 
 
+def test_a_student_of_texts_that_a_teacher_chose_is_not_distilled_from_it(results):
+    """Even where it is the only one that started fresh."""
+    alone = filtering(results, "fresh-filter0.5-maxent")
+    alone["models"] = [row for row in alone["models"] if row["id"] != "fresh-maxent"]
+    told = {claim for claim, what in by_claim(alone) if "fresh-filter0.5-maxent" in what}
+    assert not told & {"C2", "P2", "P7"}
+
+
 def test_filtering_is_compared_at_equal_length_where_that_was_run(alike):
     of_length = filtering(alike, "fresh-filter0.5-steps900-maxent", steps=900)
     told = {what for claim, what in by_claim(of_length) if claim == "P7"}
