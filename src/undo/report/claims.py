@@ -187,8 +187,7 @@ def _smallest(results: Results, pairs: list[Pair]) -> Pair | None:
 
 
 def _keeps_less(retained: r.Estimate) -> str:
-    assert retained.mean is not None
-    if retained.mean >= 0:
+    if retained.mean is None or retained.mean >= 0:
         return ""
     return "it keeps less" if retained.high is not None and retained.high < 0 else "not shown to keep as much"
 
@@ -319,10 +318,27 @@ def _shared_start(results: Results) -> Effects:
 def _filtered(results: Results) -> Effects:
     """Plain training on what a teacher finds likely, beside a student that it taught; alike where there is one."""
     for teacher, id in _of_init(results, "fresh"):
-        if _setting(results, id, "filter_share") is not None:
-            alike = [other for other in _taught_like(results, id, teacher, "filter_share") if other != id]
-            for other in alike or _fresh(results, teacher):
+        if 0 < (_setting(results, id, "filter_share") or 0) < 1:
+            for other in _told_instead(results, id, teacher) or _fresh(results, teacher):
                 yield Effect(f"{id} against {other}", Less(id, other))
+
+
+def _retrained(results: Results) -> Effects:
+    """Plain training on all of a stream, beside students whom a teacher told about the same rows for as long."""
+    for teacher, id in _of_init(results, "fresh"):
+        for other in _told_instead(results, id, teacher, "top_k") if _retraining(results, id) else []:
+            kept = Kept(id, other, 0)
+            yield Effect(f"{id} against {other}", Less(id, other), _keeps_less(r.estimate(kept.values(View(results)))))
+
+
+def _retraining(results: Results, student: str) -> bool:
+    return _setting(results, student, "filter_share") == 1
+
+
+def _told_instead(results: Results, plain: str, teacher: str, *but: str) -> list[str]:
+    """Students that a teacher told about what another one read plainly, alike but for that and some settings."""
+    alike = _taught_like(results, plain, teacher, "filter_share", *but)
+    return [id for id in alike if _setting(results, id, "filter_share") is None]
 
 
 def _distilled_alone(results: Results) -> Effects:
@@ -342,12 +358,12 @@ def _taught_together(results: Results) -> Effects:
 
 
 def _for_half(results: Results) -> Effects:
-    """Students that cost at most half of the oracle and keep what their teachers could."""
+    """Students that cost at most half of the oracle and keep what their teachers could; less of the oracle is none."""
     for id, rows in r.by_id(results).items():
         cost = r.estimate(_compute(results, id).values()).mean
         teacher = rows[0].get("teacher") or ""
         useful = teacher in results["recipe"]["suppress"] and _as_useful(results, teacher, "base")
-        cheap = cost is not None and cost <= 0.5 and brought_back(results, id)
+        cheap = cost is not None and cost <= 0.5 and brought_back(results, id) and not _retraining(results, id)
         for step in _early_and_last(results) if useful and cheap and r.mostly_taught(results, id) else []:
             yield Effect(f"{id} at {cost:.2f}, after {step} steps", Share(id, teacher, "oracle", step))
 
@@ -445,4 +461,10 @@ CLAIMS = [
         "P8", "Distillation takes something away by itself, from a base that nothing suppressed", LESS, _distilled_alone
     ),
     Claim("P9", "Several teachers leave less to relearn than any of them alone", LESS, _taught_together),
+    Claim(
+        "P10",
+        "Retraining for as long as a student is taught leaves less to relearn and keeps no less",
+        LESS,
+        _retrained,
+    ),
 ]

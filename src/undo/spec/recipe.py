@@ -173,8 +173,9 @@ class Student(Spec):
     """Both distributions are softened by it; the divergence is multiplied by its square (arXiv 1503.02531)."""
     top_k: int | None = Field(None, ge=1)
     """The teacher's cache for this student: so many most likely tokens per position, with one bucket for the rest."""
-    filter_share: float | None = Field(None, gt=0, lt=1)
-    """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels."""
+    filter_share: float | None = Field(None, gt=0, le=1)
+    """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels. All of it
+    (1) on the retain stream is retraining at the student's length, which asks no teacher."""
     noise_alpha: tuple[float, ...] = ()
     """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
     noise_parameters: tuple[str, ...] = Field((".*",), min_length=1)

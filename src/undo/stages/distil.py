@@ -38,7 +38,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     )
     state = context.fit(student, job)
     checks = state.evals or [{"step": 0, **validate(student)}]  # noise alone, without a step
-    if settings["filter_share"] is not None:
+    if settings["filter_share"] not in (None, 1):  # who reads everything has nothing judged
         state.ledger.forward_flops += judging_flops(corpus, settings["domains"], teacher)
     models.save_model(student, corpus.tokenizer, context.folder / "model")
     evals = {

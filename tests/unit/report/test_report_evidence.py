@@ -242,6 +242,26 @@ def test_filtering_is_compared_at_equal_length_where_that_was_run(alike):
     assert told == {"fresh-filter0.5-steps900-maxent against fresh-steps900-maxent"}
 
 
+def test_retraining_is_compared_with_students_of_its_length_and_is_no_saving(alike):
+    """The oracle over again, but shorter: neither filtering (P7) nor robustness bought by distillation (P3)."""
+    retrained = filtering(alike, "fresh-filter1-steps900-maxent", filter_share=1, steps=900)
+    for row in retrained["models"]:
+        row["flops"] *= 0.1 if row["id"] == "fresh-filter1-steps900-maxent" else 1
+    told = {claim: what for claim, what in by_claim(retrained) if "filter1" in what}
+    assert told["P10"] == "fresh-filter1-steps900-maxent against fresh-steps900-maxent"
+    assert not told.keys() & {"P3", "P7"}
+    points = [point for curve in forget_curves(retrained, "fresh-filter1-steps900-maxent") for point in curve["points"]]
+    for point in points:
+        point["forget"] *= 0.1
+    row = by_claim(retrained)["P10", told["P10"]]
+    apart = [best(alike, "fresh-steps900-maxent", seed) - 0.1 * best(alike, "undo-0.6-maxent", seed) for seed in SEEDS]
+    assert row.effect == pytest.approx(sum(apart) / 3, abs=1e-4) and row.verdict == "holds"
+    for point in points:
+        point["retain"] -= 0.2
+    lost = by_claim(retrained)["P10", told["P10"]]
+    assert (lost.verdict, lost.but) == ("partly", "it keeps less")
+
+
 def test_a_student_of_the_base_says_what_distillation_takes_away(results):
     base = renamed(results, "fresh-oracle", "fresh-base", {"init": "fresh", "teachers": ["base"]})
     for row in base["models"]:

@@ -212,3 +212,7 @@ def test_a_filtered_student_is_trained_on_text_and_pays_for_the_judgement(
     rows = sum(len(corpus.rows(domain, "train")) for domain in ("retain", "forget"))
     judged = rows * forward_flops(teacher, data.first_rows(corpus, "retain", "train", 1))
     assert outcome.ledger.forward_flops > judged > 0
+    retrained = distil.run(
+        settings("fresh", filter_share=1, steps=2), context(tmp_path / "all", corpus_folder, trained_folder)
+    )
+    assert retrained.ledger.forward_flops == outcome.ledger.forward_flops - judged, "who reads all of it asks nobody"
