@@ -89,7 +89,7 @@ def _robust_range(scores: list[r.Row]) -> list[float]:
 def relearning_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F3, a panel per method: suppressed, its students (of the noised ones the strongest), oracle and base."""
     panels = {}
-    for teacher in r.of_role(results, "teacher"):
+    for teacher in r.named_teachers(results):
         students = r.students_of(results, teacher["id"])
         noised = [row for row in students if row["noise_alpha"] is not None]
         shown = noised[-1:] + [row for row in students if row["noise_alpha"] is None]

@@ -142,6 +142,7 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
             for j, (title, plot) in enumerate(plots.items())
         ],
         "pareto": {step: _plot(plot) for step, plot in kept.items()},
+        "of_settings": r.compares_settings(results),
         "explorer": explorer(results, attack),
         "scores": tables.scores_table(results, attack) if budgets else None,
     }

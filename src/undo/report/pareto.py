@@ -1,6 +1,9 @@
 """F5 and F6: what a model keeps, over what came back or is left."""
 
+from __future__ import annotations
+
 from html import escape
+from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
 
@@ -10,41 +13,58 @@ from undo.report import style
 Results = r.Results
 
 
+class Point(NamedTuple):
+    """A model with what came back, or is left, and what it keeps: means over seeds, with intervals."""
+
+    row: r.Row
+    forget: r.Estimate
+    retain: r.Estimate
+
+
 def pareto_panels(results: Results, attack: str) -> dict[int, go.Figure]:
     """F5 before the attack and at each budget: retain over forget, a point per model."""
     budgets = r.budgets(results, attack)
     if not budgets:
         return {}
     rows = [of[0] for id, of in r.by_id(results).items() if r.curves_of(results, attack, id)]
-    points = {step: [r.kept(results, attack, row["id"], step) for row in rows] for step in (0, *budgets)}
-    retained = [retain.mean for pairs in points.values() for _, retain in pairs if retain.mean is not None]
+    at = {step: [Point(row, *r.kept(results, attack, row["id"], step)) for row in rows] for step in (0, *budgets)}
+    retained = [point.retain.mean for points in at.values() for point in points if point.retain.mean is not None]
     room = 0.1 * (max(retained) - min(retained)) + 0.02
     scale = [min(retained) - room, max(retained) + room]  # one for all steps, so that points move and axes do not
-    return {step: _pareto(results, rows, pairs).update_yaxes(range=scale) for step, pairs in points.items()}
+    draw = _by_method if r.compares_settings(results) else _by_model
+    return {step: draw(results, points).update_yaxes(range=scale) for step, points in at.items()}
 
 
-def _pareto(results: Results, rows: list[r.Row], pairs: list[tuple[r.Estimate, r.Estimate]]) -> go.Figure:
+def _by_model(results: Results, points: list[Point]) -> go.Figure:
     methods = style.methods(results)
-    points = [_pareto_point(results, row, *pair, methods) for row, pair in zip(rows, pairs, strict=True)]
+    traces = [
+        go.Scatter(
+            x=[point.forget.mean],
+            y=[point.retain.mean],
+            error_x=style.error([point.forget], style.faint(style.colour(point.row), 0.6)),
+            error_y=style.error([point.retain], style.faint(style.colour(point.row), 0.6)),
+            mode="markers",
+            marker=style.marker(results, point.row, methods),
+            showlegend=False,
+            hovertemplate=f"{_hover(results, point)}<extra></extra>",
+        )
+        for point in points
+    ]
+    return _retain_over_forget(results, traces).update_layout(height=400)
+
+
+def _hover(results: Results, point: Point) -> str:
+    texts = [
+        f"{name} {found.text(r.form_of(results, name))}"
+        for name, found in (("forget", point.forget), ("retain", point.retain))
+    ]
+    return f"<b>{escape(point.row['id'])}</b><br>{'<br>'.join(texts)}<br>{style.seeds(point.forget.n)}"
+
+
+def _retain_over_forget(results: Results, traces: list[go.Scatter]) -> go.Figure:
     titles = (style.metric_title(results, metric) for metric in ("forget", "retain"))
-    figure = style.new_figure(points, *titles).update_layout(height=400)
+    figure = style.new_figure(traces, *titles)
     return style.by_unit(style.by_unit(figure, results, "x", "forget"), results, "y", "retain")
-
-
-def _pareto_point(
-    results: Results, row: r.Row, forget: r.Estimate, retain: r.Estimate, methods: dict[str, str]
-) -> go.Scatter:
-    texts = [f"{name} {e.text(r.form_of(results, name))}" for name, e in (("forget", forget), ("retain", retain))]
-    return go.Scatter(
-        x=[forget.mean],
-        y=[retain.mean],
-        error_x=style.error([forget], style.faint(style.colour(row), 0.6)),
-        error_y=style.error([retain], style.faint(style.colour(row), 0.6)),
-        mode="markers",
-        marker=style.marker(results, row, methods),
-        showlegend=False,
-        hovertemplate=f"<b>{escape(row['id'])}</b><br>{'<br>'.join(texts)}<br>{style.seeds(forget.n)}<extra></extra>",
-    )
 
 
 def settings_pareto(results: Results) -> go.Figure | None:
@@ -52,36 +72,38 @@ def settings_pareto(results: Results) -> go.Figure | None:
     teachers = r.of_role(results, "teacher")
     if not teachers:
         return None
-    by_method: dict[str, list[r.Row]] = {}
-    for row in (*r.of_roles(results, "base", "oracle"), *teachers):
-        by_method.setdefault(row["method"] or row["role"], []).append(row)
-    traces = [_settings(results, name, rows, i) for i, (name, rows) in enumerate(by_method.items())]
-    titles = (style.metric_title(results, metric) for metric in ("forget", "retain"))
-    figure = style.new_figure(traces, *titles).update_layout(height=520)
-    return style.by_unit(style.by_unit(figure, results, "x", "forget"), results, "y", "retain")
+    rows, groups = [*r.of_roles(results, "base", "oracle"), *teachers], r.by_id(results)
+    points = [Point(row, *(r.mean_of(groups[row["id"]], metric) for metric in ("forget", "retain"))) for row in rows]
+    return _by_method(results, points)
 
 
-def _settings(results: Results, name: str, rows: list[r.Row], i: int) -> go.Scatter:
-    """The settings of a method; more methods than colours differ by their marker."""
-    groups = r.by_id(results)
-    forget, retain = ([r.mean_of(groups[row["id"]], metric) for row in rows] for metric in ("forget", "retain"))
-    forms = [r.form_of(results, metric) for metric in ("forget", "retain")]
+def _by_method(results: Results, points: list[Point]) -> go.Figure:
+    """Settings by the method that they are of; methods beyond the colours differ by their marker, students by size."""
+    kinds: dict[str, list[Point]] = {}
+    for point in points:
+        taught = point.row["role"] == "student"
+        kinds.setdefault(style.kind(point.row) if taught else point.row["method"] or point.row["role"], []).append(
+            point
+        )
+    traces = [_settings(results, name, of, i) for i, (name, of) in enumerate(kinds.items())]
+    return _retain_over_forget(results, traces).update_layout(height=520)
+
+
+def _settings(results: Results, name: str, points: list[Point], i: int) -> go.Scatter:
     shade = style.COLOURS.get(name, style.PALETTE[i % len(style.PALETTE)])
+    symbol = style.SYMBOLS[(i + i // len(style.PALETTE)) % len(style.SYMBOLS)]
+    look: dict[str, Any] = {"size": 11, "color": shade, "symbol": symbol}
+    if points[0].row["role"] == "student":
+        shade = style.colour(points[-1].row)
+        look = {"size": 16, "color": [style.colour(point.row) for point in points], "symbol": "hexagram"}
     return go.Scatter(
-        x=[e.mean for e in forget],
-        y=[e.mean for e in retain],
-        error_x=style.error(forget, style.faint(shade, 0.6)),
-        error_y=style.error(retain, style.faint(shade, 0.6)),
+        x=[point.forget.mean for point in points],
+        y=[point.retain.mean for point in points],
+        error_x=style.error([point.forget for point in points], style.faint(shade, 0.6)),
+        error_y=style.error([point.retain for point in points], style.faint(shade, 0.6)),
         mode="markers",
         name=escape(name),
-        marker={
-            "size": 11,
-            "color": shade,
-            "symbol": style.SYMBOLS[(i + i // len(style.PALETTE)) % len(style.SYMBOLS)],
-        },
-        customdata=[
-            f"<b>{escape(row['id'])}</b><br>forget {f.text(forms[0])}<br>retain {k.text(forms[1])}"
-            for row, f, k in zip(rows, forget, retain, strict=True)
-        ],
+        marker=look,
+        customdata=[_hover(results, point) for point in points],
         hovertemplate="%{customdata}<extra></extra>",
     )

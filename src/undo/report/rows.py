@@ -85,6 +85,20 @@ def fresh_student(results: Results, teacher: str) -> str | None:
     return usual[0] if len(usual) == 1 else None
 
 
+def compares_settings(results: Results) -> bool:
+    """Whether most of the suppressed models are settings of a few methods that taught nobody, as in a search."""
+    alone = [row["method"] for row in of_role(results, "teacher") if not students_of(results, row["id"])]
+    return len(alone) > 2 * len(set(alone))
+
+
+def named_teachers(results: Results) -> list[Row]:
+    """Suppressed models that are spoken of one by one: of settings by the dozen those that taught somebody."""
+    teachers = of_role(results, "teacher")
+    if not compares_settings(results):
+        return teachers
+    return [row for row in teachers if students_of(results, row["id"])]
+
+
 def settings_of(results: Results) -> dict[str, Student]:
     """How each student was made, by model id."""
     distil = results["recipe"].get("distil")

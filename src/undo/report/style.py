@@ -80,12 +80,16 @@ def key(results: Results) -> list[Mark]:
     marks: dict[str, Mark] = {}
     for row in results["models"]:
         noised = row["noise_alpha"] is not None
-        name, shade = ("UNDO student", STUDENT_COLOURS["noised"]) if noised else (r.label(row), colour(row))
-        marks[name] = Mark(name, shade, "circle")
+        marks[kind(row)] = Mark(kind(row), STUDENT_COLOURS["noised"] if noised else colour(row), "circle")
     shapes = [Mark(name, COLOURS["base"], symbol) for name, symbol in methods(results).items()]
     untaught = any(not r.keeps_retain(results, id) for id in r.by_id(results))
     hollow = [Mark("not taught in every seed", COLOURS["base"], UNTAUGHT)] if untaught else []
     return [*marks.values(), *(shapes if len(shapes) > 1 else []), *hollow]
+
+
+def kind(row: r.Row) -> str:
+    """What models of one colour are called: noised students alike, others as in a figure of one teacher."""
+    return r.label(row) if row["noise_alpha"] is None else "UNDO student"
 
 
 def error(found: list[r.Estimate], colour: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def findings(results: Results) -> list[Finding]:
     _, scores = _largest(results)
     if not scores:
         return []
-    teachers = [row for row in r.of_role(results, "teacher") if row["id"] in scores]
+    teachers = [row for row in r.named_teachers(results) if row["id"] in scores]
     found = [Finding(row["id"], _teacher(results, scores, row)) for row in teachers]
     title = "Specific recovery: of the forget skill, minus that of a neutral one that no model ever saw"
     return [*found, Finding(title, _control(results, scores))]
@@ -181,7 +181,7 @@ def _control(results: Results, scores: Scores) -> list[str]:
     """Suppressed models, fresh students and the oracle, a line each."""
     form, firsts = r.form_of(results, "forget"), [rows[0] for rows in r.by_id(results).values()]
     kinds = {
-        "Suppressed": [row["id"] for row in firsts if row["role"] == "teacher"],
+        "Suppressed": [row["id"] for row in r.named_teachers(results)],
         "Fresh students": [row["id"] for row in firsts if row["student_init"] == "fresh"],
         "Oracle": ["oracle"],
     }
@@ -201,7 +201,7 @@ def _weak_suppression(results: Results) -> list[str]:
     if r.form_of(results, "forget") is not r.percent:
         return []
     base = r.mean_of(groups.get("base", []), "retain").mean or 0.0
-    for id in (row["id"] for row in r.of_role(results, "teacher")):
+    for id in (row["id"] for row in r.named_teachers(results)):
         forget, retain = (r.mean_of(groups[id], name).mean or 0.0 for name in ("forget", "retain"))
         if forget > LEFT + results["metrics"]["forget"].get("chance", 0.0):
             incomplete.append(f"{id} {r.percent(forget)}")
@@ -216,7 +216,7 @@ def _telling_teachers(results: Results) -> list[str]:
     """Teachers whose distributions say more about the right forget token than an oracle's, or than nothing."""
     groups = r.by_id(results)
     base, oracle = (r.mean_of(groups.get(id, []), "forget_signal").mean for id in ("base", "oracle"))
-    teachers = [row["id"] for row in r.of_role(results, "teacher")]
+    teachers = [row["id"] for row in r.named_teachers(results)]
     shares = {id: telling_share(r.mean_of(groups[id], "forget_signal").mean, base, oracle) for id in teachers}
     telling = [f"{id} {r.percent(share)}" for id, share in shares.items() if share is not None]
     if not telling:

@@ -116,6 +116,30 @@ def test_a_search_shows_its_settings_instead_of_a_headline(results):
     assert "What is kept, over what is left" in html and "No attack has been finished" not in html
 
 
+def of_settings():
+    """One method with students, and nine settings of another that taught nobody."""
+    results = make_results(methods=("maxent", *(f"rmu-{i}" for i in range(9))))
+    results["models"] = [row for row in results["models"] if not (row.get("teacher") or "").startswith("rmu")]
+    for row in results["models"]:
+        row["method"] = "rmu" if row["id"].startswith("rmu") else row["method"]
+    return results
+
+
+def test_settings_by_the_dozen_are_told_apart_by_method_after_an_attack_too():
+    """And only what taught somebody has a panel of curves and findings of its own."""
+    results = of_settings()
+    assert list(figures.relearning_panels(results, "relearn")) == ["maxent"]
+    assert [finding.title for finding in words.findings(results)][:-1] == ["maxent"]
+    *_, last = pareto.pareto_panels(results, "relearn").values()
+    drawn = {trace.name: trace for trace in last.data}
+    assert {"base", "oracle", "maxent", "rmu", "UNDO student", "fresh student"} <= drawn.keys()
+    assert len(drawn["rmu"].x) == 9 and len(drawn["UNDO student"].x) == 2
+    forget, retain = r.kept(results, "relearn", "rmu-4", STEPS[-1])
+    assert (forget.mean, retain.mean) == (drawn["rmu"].x[4], drawn["rmu"].y[4])
+    usual = [*pareto.pareto_panels(make_results(), "relearn").values()][-1]
+    assert len(usual.data) == len(r.by_id(make_results())), "elsewhere a point is a model by itself"
+
+
 def test_the_boxes_of_a_search_are_its_methods():
     results = make_results(methods=tuple(f"rmu-{i}" for i in range(9)))
     for row in results["models"]:
