@@ -153,7 +153,7 @@ def _pareto(results: Results) -> Effects:
 
     In what comes back against the one to which least does, in what is kept then against the one that keeps most.
     """
-    suppressed = [id for id in _teachers(results) if not _localised(results, id)]
+    suppressed = [id for id in _teachers(results) if not r.localised(results, id)]
     for student in _strongest(results):
         rivals = [id for id in suppressed if _as_useful(results, id, student)]
         for step in dict.fromkeys([0, *_early_and_last(results)]) if len(rivals) > 3 else []:
@@ -204,14 +204,9 @@ def _strongest(results: Results) -> list[str]:
     return [student for id in _teachers(results) for student in _noised_by_alpha(results, id)[-1:]]
 
 
-def _localised(results: Results, teacher: str) -> bool:
-    """Whether a method trained the model from its initial weights: no suppression, but another kind of pretraining."""
-    return results["recipe"]["suppress"][teacher].get("start") == "initial"
-
-
 def _localisation(results: Results) -> Effects:
     for id in _teachers(results):
-        for student in _strongest(results) if _localised(results, id) else []:
+        for student in _strongest(results) if r.localised(results, id) else []:
             if _as_useful(results, id, student):
                 yield Effect(f"{id} against {student}", Less(id, student))
 

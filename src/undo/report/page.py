@@ -37,9 +37,11 @@ def write_report(study_folder: Path) -> Path:
 
 def save_picture(study_folder: Path, target: Path) -> Path:
     """Writes the headline of a study as one SVG file, for a README. Raises UserError where it has nothing to show."""
-    from undo.report.picture import draw
+    from undo.report import picture, settings_picture
 
-    write_atomically(target, draw(load_results(study_folder)))
+    results = load_results(study_folder)
+    drawn = settings_picture if r.compares_settings(results) and r.attacks(results) else picture
+    write_atomically(target, drawn.draw(results))
     return target
 
 

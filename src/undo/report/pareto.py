@@ -23,16 +23,22 @@ class Point(NamedTuple):
 
 def pareto_panels(results: Results, attack: str) -> dict[int, go.Figure]:
     """F5 before the attack and at each budget: retain over forget, a point per model."""
-    budgets = r.budgets(results, attack)
-    if not budgets:
+    at = points_at(results, attack)
+    if not at:
         return {}
-    rows = [of[0] for id, of in r.by_id(results).items() if r.curves_of(results, attack, id)]
-    at = {step: [Point(row, *r.kept(results, attack, row["id"], step)) for row in rows] for step in (0, *budgets)}
     retained = [point.retain.mean for points in at.values() for point in points if point.retain.mean is not None]
     room = 0.1 * (max(retained) - min(retained)) + 0.02
     scale = [min(retained) - room, max(retained) + room]  # one for all steps, so that points move and axes do not
     draw = _by_method if r.compares_settings(results) else _by_model
     return {step: draw(results, points).update_yaxes(range=scale) for step, points in at.items()}
+
+
+def points_at(results: Results, attack: str) -> dict[int, list[Point]]:
+    """The attacked models before the attack and at each budget; nothing where there is no budget."""
+    budgets = r.budgets(results, attack)
+    rows = [of[0] for id, of in r.by_id(results).items() if r.curves_of(results, attack, id)]
+    steps = (0, *budgets) if budgets else ()
+    return {step: [Point(row, *r.kept(results, attack, row["id"], step)) for row in rows] for step in steps}
 
 
 def _by_model(results: Results, points: list[Point]) -> go.Figure:

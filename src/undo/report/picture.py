@@ -1,7 +1,6 @@
 """The headline of a study as one SVG: relearning curves, and robustness over compute. Needs no browser."""
 
 import math
-from html import escape
 
 from undo.report import rows as r
 from undo.report.style import colour
@@ -15,10 +14,10 @@ from undo.report.svg import (
     RIGHT,
     SOFT,
     TOP,
-    WIDTH,
     Box,
     Panel,
     box_at,
+    frame,
     free_spot,
     spread,
     text_at,
@@ -26,7 +25,6 @@ from undo.report.svg import (
 from undo.spec.errors import UserError
 
 Results = r.Results
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 ROOM = 22  # letters between the panels
 NOISED = 3  # noised students shown: a first screen is no place for every alpha
 
@@ -72,14 +70,7 @@ def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:
     spread = "one seed" if seeds == 1 else f"mean of {seeds} seeds, 95 % intervals"
     title = f"What the attack “{attack}” brings back: {teacher['id']} suppressed, then distilled"
     note = f"{results['study']} · {r.describe_metric(results, 'forget')} · worst of {count} variants · {spread}"
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}" font-size="13">',
-        f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="14" fill="#ffffff"/>',
-        text_at(24, 38, title, INK, size=20, weight=600),
-        text_at(24, 62, note, SOFT),
-    ]
+    return frame(title, note)
 
 
 def _relearning(results: Results, attack: str, models: list[r.Row], names: dict[str, str]) -> list[str]:

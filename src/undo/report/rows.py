@@ -85,6 +85,11 @@ def fresh_student(results: Results, teacher: str) -> str | None:
     return usual[0] if len(usual) == 1 else None
 
 
+def localised(results: Results, teacher: str) -> bool:
+    """Whether a method trained the model from its initial weights: no suppression, but another kind of pretraining."""
+    return results["recipe"]["suppress"][teacher].get("start") == "initial"
+
+
 def compares_settings(results: Results) -> bool:
     """Whether most of the suppressed models are settings of a few methods that taught nobody, as in a search."""
     alone = [row["method"] for row in of_role(results, "teacher") if not students_of(results, row["id"])]

@@ -7,34 +7,49 @@ from itertools import pairwise
 INK, SOFT, GRID = "#1f2730", "#5b6775", "#e3e7ec"
 WIDTH, HEIGHT, TOP, BOTTOM = 1080, 470, 112, 398
 LEFT, RIGHT = (70, 400), (650, 1050)  # x from and to of the two panels; labels of lines stand between them
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 LINE, LETTER = 17, 8.0  # px of a 13 px label: its height, and its width per letter
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A plot from `left` to `right` px that shows x from 0 to `x_max` and y from `y_min` to `y_max`."""
+    """A plot from `left` to `right` px that shows x from `x_min` to `x_max` and y from `y_min` to `y_max`."""
 
     left: int
     right: int
     x_max: float
     y_min: float
     y_max: float
+    x_min: float = 0.0
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Pixels of a value; what lies outside the panel is drawn at its edge."""
         up = min(max((y - self.y_min) / (self.y_max - self.y_min), 0.0), 1.0)
-        return self.left + (self.right - self.left) * x / self.x_max, BOTTOM - (BOTTOM - TOP) * up
+        across = (x - self.x_min) / (self.x_max - self.x_min)
+        return self.left + (self.right - self.left) * across, BOTTOM - (BOTTOM - TOP) * up
 
     def axes(self, title: str, x_title: str, y_ticks: dict[float, str], x_ticks: dict[float, str]) -> list[str]:
         """Grid, ticks and titles."""
         parts = [text_at(self.left, TOP - 18, title, INK, weight=600)]
         parts.append(text_at((self.left + self.right) / 2, BOTTOM + 46, x_title, SOFT, "middle"))
         for value, text in y_ticks.items():
-            y = self.place(0, value)[1]
+            y = self.place(self.x_min, value)[1]
             parts.append(f'<path d="M{self.left},{y:.1f} H{self.right}" stroke="{GRID}"/>')
             parts.append(text_at(self.left - 8, y + 4.5, text, SOFT, "end"))
         return parts + [text_at(self.place(x, 0)[0], BOTTOM + 22, text, SOFT, "middle") for x, text in x_ticks.items()]
+
+
+def frame(title: str, note: str) -> list[str]:
+    """The opening of a picture, with its title and what it is of."""
+    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}" font-size="13">',
+        f"<title>{escape(title)}</title>",
+        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="14" fill="#ffffff"/>',
+        text_at(24, 38, title, INK, size=20, weight=600),
+        text_at(24, 62, note, SOFT),
+    ]
 
 
 def spread(heights: list[float], gap: float, top: float, bottom: float) -> list[float]:

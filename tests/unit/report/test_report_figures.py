@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from tests.report_synthetic import STEPS, as_losses, make_results, with_students
-from undo.report import figures, pareto, picture, pipeline, svg, words
+from undo.report import figures, pareto, picture, pipeline, settings_picture, svg, words
 from undo.report import rows as r
 from undo.report.bars import _cost_parts
 from undo.report.compare import compare, comparison_figure
@@ -136,6 +136,11 @@ def test_settings_by_the_dozen_are_told_apart_by_method_after_an_attack_too():
     assert len(drawn["rmu"].x) == 9 and len(drawn["UNDO student"].x) == 2
     forget, retain = r.kept(results, "relearn", "rmu-4", STEPS[-1])
     assert (forget.mean, retain.mean) == (drawn["rmu"].x[4], drawn["rmu"].y[4])
+    drawn = settings_picture.draw(results)
+    assert drawn.count("<circle") == 3 * len(r.by_id(results)) + 6, "a point a model and panel, and the key"
+    assert "retain after 40 steps" in drawn and settings_picture.LOCALISED not in drawn
+    results["recipe"]["suppress"]["rmu-3"]["start"] = "initial"
+    assert settings_picture.LOCALISED in settings_picture.draw(results)
     usual = [*pareto.pareto_panels(make_results(), "relearn").values()][-1]
     assert len(usual.data) == len(r.by_id(make_results())), "elsewhere a point is a model by itself"
 
