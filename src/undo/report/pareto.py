@@ -87,12 +87,13 @@ def _by_method(results: Results, points: list[Point]) -> go.Figure:
     """Settings by the method that they are of; methods beyond the colours differ by their marker, students by size."""
     kinds: dict[str, list[Point]] = {}
     for point in points:
-        taught = point.row["role"] == "student"
-        kinds.setdefault(style.kind(point.row) if taught else point.row["method"] or point.row["role"], []).append(
-            point
-        )
+        kinds.setdefault(_kind(point.row), []).append(point)
     traces = [_settings(results, name, of, i) for i, (name, of) in enumerate(kinds.items())]
     return _retain_over_forget(results, traces).update_layout(height=520)
+
+
+def _kind(row: r.Row) -> str:
+    return style.kind(row) if row["role"] == "student" else row["method"] or row["role"]
 
 
 def _settings(results: Results, name: str, points: list[Point], i: int) -> go.Scatter:
@@ -101,7 +102,8 @@ def _settings(results: Results, name: str, points: list[Point], i: int) -> go.Sc
     look: dict[str, Any] = {"size": 11, "color": shade, "symbol": symbol}
     if points[0].row["role"] == "student":
         shade = style.colour(points[-1].row)
-        look = {"size": 16, "color": [style.colour(point.row) for point in points], "symbol": "hexagram"}
+        symbols = ["hexagram" if r.keeps_retain(results, point.row["id"]) else "hexagram-open" for point in points]
+        look = {"size": 16, "color": [style.colour(point.row) for point in points], "symbol": symbols}
     return go.Scatter(
         x=[point.forget.mean for point in points],
         y=[point.retain.mean for point in points],

@@ -15,7 +15,7 @@ COLOURS = {LOCALISED: style.STUDENT_COLOURS["teacher"]}  # students at their tea
 
 
 def draw(results: Results) -> str:
-    """SVG text: a panel per step, a point per model in the colour of its kind; those that were taught are larger."""
+    """SVG text: a panel per step, a point per model in the colour of its kind; students are larger, untaught hollow."""
     attack = r.attacks(results)[0]
     at = points_at(results, attack)
     early = max((step for step in at if step <= 40), default=0)
@@ -42,7 +42,8 @@ def _ticks(results: Results, metric: str, values: list[float | None]) -> dict[fl
         return {i / 4: f"{25 * i} %" for i in range(5)}
     known = [value for value in values if value is not None]
     low, high = math.floor(min(known)), math.ceil(max(known))
-    return {float(y): str(y) for y in range(low, high + 1, max(1, math.ceil((high - low) / 5)))}
+    apart = max(1, math.ceil((high - low) / 5))
+    return {float(y): str(y) for y in range(low, high + apart, apart)}
 
 
 def _kind(results: Results, row: r.Row) -> tuple[str, str]:
@@ -61,7 +62,10 @@ def _dot(results: Results, panel: Panel, point: Point) -> str:
         return ""
     x, y = panel.place(point.forget.mean, point.retain.mean)
     shade, size = _kind(results, point.row)[1], _size(point.row)
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" fill="{shade}" fill-opacity="0.75" stroke="#ffffff"/>'
+    look = f'fill="{shade}" fill-opacity="0.75" stroke="#ffffff"'
+    if not r.keeps_retain(results, point.row["id"]):
+        look = f'fill="#ffffff" fill-opacity="0.75" stroke="{shade}" stroke-width="2"'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size}" {look}/>'
 
 
 def _key(results: Results, points: list[Point]) -> list[str]:

@@ -141,6 +141,12 @@ def test_settings_by_the_dozen_are_told_apart_by_method_after_an_attack_too():
     assert "retain after 40 steps" in drawn and settings_picture.LOCALISED not in drawn
     results["recipe"]["suppress"]["rmu-3"]["start"] = "initial"
     assert settings_picture.LOCALISED in settings_picture.draw(results)
+    for row in results["models"]:
+        if row["id"] == "fresh-maxent":
+            row["distil"] = row["distil"] | {"gap": 0.4}
+    hollow = {trace.name: trace.marker.symbol for trace in pareto.pareto_panels(results, "relearn")[0].data}
+    assert hollow["fresh student"] == ("hexagram-open",) and hollow["UNDO student"] == ("hexagram", "hexagram")
+    assert settings_picture.draw(results).count('fill="#ffffff" fill-opacity') == 3
     usual = [*pareto.pareto_panels(make_results(), "relearn").values()][-1]
     assert len(usual.data) == len(r.by_id(make_results())), "elsewhere a point is a model by itself"
 
