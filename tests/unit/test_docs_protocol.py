@@ -64,7 +64,13 @@ def test_its_controls_are_recipes():
             "language_plasticity",
             {"undo-0-from-base-steps600-oracle", "fresh-retain-stream-top8-steps500-cosine-maxent"},
         ),
-        ("arithmetic_half", {"fresh-retain-stream-top1-steps2000-cosine-lr0.006-maxent"}),
+        (
+            "arithmetic_half",
+            {
+                "fresh-retain-stream-top1-steps2000-cosine-lr0.006-maxent",
+                "fresh-retain-stream-filter1-steps2000-cosine-lr0.006-maxent",
+            },
+        ),
         ("knowledge_controls", {"base_init-steps2400-maxent", "fresh-steps2400-base", "fresh-steps2400-oracle"}),
         ("arithmetic_labels", {"fresh-maxent-0.1", "fresh-filter0.5-maxent-0.1", "fresh-filter0.5-maxent-wrong"}),
         ("arithmetic_forget_labels", {"fresh-maxent-0.1", "fresh-maxent"}),
