@@ -76,11 +76,15 @@ def students_of(results: Results, teacher: str) -> list[Row]:
     return sorted(students, key=lambda row: (row["noise_alpha"] is None, row["noise_alpha"] or 0.0))
 
 
-def fresh_student(results: Results, teacher: str) -> str | None:
-    """The teacher's fresh student of the usual name, or the only one; one that it chose texts for was not distilled."""
+def distilled_from(results: Results, teacher: str) -> list[Row]:
+    """Its students but for those that read texts which it chose, and were told nothing."""
     filtered = {id for id, made in settings_of(results).items() if made.filter_share is not None}
-    fresh = [row["id"] for row in students_of(results, teacher) if row["student_init"] == "fresh"]
-    fresh = [id for id in fresh if id not in filtered]
+    return [row for row in students_of(results, teacher) if row["id"] not in filtered]
+
+
+def fresh_student(results: Results, teacher: str) -> str | None:
+    """The teacher's distilled fresh student of the usual name, or the only one."""
+    fresh = [row["id"] for row in distilled_from(results, teacher) if row["student_init"] == "fresh"]
     usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
     return usual[0] if len(usual) == 1 else None
 

@@ -51,8 +51,8 @@ def _came_back(results: Results, attack: str, scores: Scores) -> str:
 
 
 def _best_student(results: Results, scores: Scores) -> r.Row | None:
-    """The score of the most robust student of a suppressed model."""
-    students = [row for teacher in r.of_role(results, "teacher") for row in r.students_of(results, teacher["id"])]
+    """The score of the most robust student that a suppressed model told something."""
+    students = [row for teacher in r.of_role(results, "teacher") for row in r.distilled_from(results, teacher["id"])]
     return _robustest(results, scores, students)
 
 
@@ -109,7 +109,7 @@ def _largest(results: Results) -> tuple[str, Scores]:
 
 def _verdict(results: Results, scores: Scores) -> str:
     """For how many teachers the interval of the best student lies above that of suppression alone, and of 1."""
-    best = [_robustest(results, scores, r.students_of(results, row["id"])) for row in r.of_role(results, "teacher")]
+    best = [_robustest(results, scores, r.distilled_from(results, row["id"])) for row in r.of_role(results, "teacher")]
     known = [r.scored(score, "relative_robustness") for score in best if score]
     if not known:
         students = [row["id"] for row in r.of_role(results, "student") if row["id"] in scores]
@@ -145,7 +145,7 @@ def _teacher(results: Results, scores: Scores, teacher: r.Row) -> list[str]:
     return [
         f"Suppressed: forget {forget}, retain {retain}.",
         f"Forget {recovered}.",
-        *_students(results, scores, students),
+        *_students(results, scores, [row for row in r.distilled_from(results, teacher["id"]) if row["id"] in scores]),
     ]
 
 

@@ -188,6 +188,17 @@ def test_the_answer_opens_with_what_came_back_to_whom(results, of):
     assert ("best score" in asked) == results["metrics"]["forget"]["higher_is_better"]
 
 
+def test_a_student_of_texts_that_its_teacher_chose_is_not_told_of_as_distilled(results):
+    """However robust it is: nobody told it anything."""
+    made = {"init": "fresh", "filter_share": 0.5, "teachers": ["maxent", "rmu"]}
+    results = json.loads(json.dumps(with_students(results, made)).replace("base_init-", "fresh-filter0.5-"))
+    for score in results["scores"]:
+        if score["model"].startswith("fresh-filter0.5-"):
+            score |= {"relative_robustness": 0.999, "relative_robustness_ci": [0.99, 1.2]}
+    told = " ".join([*words.answer(results), *(point for found in words.findings(results) for point in found.points)])
+    assert "Most robust student" in told and "0.999" not in told
+
+
 def test_words_count_only_what_the_intervals_show(results):
     assert "Of 2 suppressed models, 2 have a student" in words.answer(results)[1]
     for row in results["scores"]:
