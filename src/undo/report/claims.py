@@ -321,7 +321,7 @@ def _filtered(results: Results) -> Effects:
 def _retrained(results: Results) -> Effects:
     """Plain training on all of a stream, beside students whom a teacher told about the same rows for as long."""
     for teacher, id in _of_init(results, "fresh"):
-        for other in _told_instead(results, id, teacher, "top_k") if _retraining(results, id) else []:
+        for other in _told_instead(results, id, teacher, "top_k", "text_share") if _retraining(results, id) else []:
             kept = Kept(id, other, 0)
             yield Effect(f"{id} against {other}", Less(id, other), _keeps_less(r.estimate(kept.values(View(results)))))
 

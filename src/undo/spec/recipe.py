@@ -176,6 +176,8 @@ class Student(Spec):
     filter_share: float | None = Field(None, gt=0, le=1)
     """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels. All of it
     (1) on the retain stream is retraining at the student's length, which asks no teacher."""
+    text_share: float | None = Field(None, gt=0, lt=1, exclude_if=lambda value: value is None)
+    """Share of its `steps`, the last ones, that read the retain stream as plain text: the teacher first, then text."""
     noise_alpha: tuple[float, ...] = ()
     """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
     noise_parameters: tuple[str, ...] = Field((".*",), min_length=1)
@@ -208,6 +210,16 @@ class Student(Spec):
         taught = ways + [name for name in ("stream", "optim") if getattr(self, name)]
         if self.steps == 0 and taught:
             raise ValueError(f"{taught[0]} does nothing without a step; leave it out, or `steps: 0`")
+        return self
+
+    @model_validator(mode="after")
+    def _text_comes_last(self) -> "Student":
+        """Plain text follows the teacher: its start is known beforehand, and there is a teacher to be heard first."""
+        if self.text_share is not None:
+            if self.filter_share is not None:
+                raise ValueError("text_share does nothing together with filter_share; leave one of them out")
+            if not self.steps:
+                raise ValueError("text_share needs `steps`: when the stop rule will hold is not known beforehand")
         return self
 
     @model_validator(mode="after")
@@ -264,6 +276,12 @@ class Distil(Spec):
             whole = [way for way in student.ways() if way in ("temperature", "with_teachers")]
             if whole and (shared or self.jsd_teacher_share is not None):
                 raise ValueError(f"{whole[0]} needs the forward KL of whole distributions; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _text_is_retain(self) -> "Distil":
+        if any(student.text_share and (student.stream or self.stream) != "retain" for student in self.students):
+            raise ValueError("text_share on mixed text would teach the forget skill; it needs `stream: retain`")
         return self
 
 

@@ -1,4 +1,4 @@
-"""distil: a student learns the teacher's next-token distribution until the stop rule holds."""
+"""distil: a student learns the teacher's next-token distribution, by the stop rule or for a number of steps."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         steps=steps,
         evaluate=validate,
         eval_steps={*range(stop.check_every, steps, stop.check_every), steps},
+        later=text_alone(settings.get("text_share"), steps),
         should_stop=lambda scores: ruled and gap(goal, scores["retain"]) <= stop.max_gap,
     )
     state = context.fit(student, job)
@@ -74,6 +75,11 @@ def lesson(settings: dict[str, Any], corpus: Any, teachers: list[Any], outputs: 
 
     share = settings["filter_share"]
     return next_token_loss, data.filtered_batches(corpus, domains, loss_of, share, batch_rows, seed)
+
+
+def text_alone(share: float | None, steps: int) -> tuple[int, Any] | None:
+    """The step from which a student reads its rows as plain text, and what it minimises then."""
+    return None if share is None else (round((1 - share) * steps), next_token_loss)
 
 
 def judging_flops(corpus: Any, domains: list[str], teacher: Any) -> int:

@@ -34,6 +34,7 @@ NAMED = {
     "noise_from": "from-{}",
     "stream": "{}-stream",
     "filter_share": "filter{:g}",
+    "text_share": "text{:g}",
     "temperature": "temperature{:g}",
     "top_k": "top{}",
     "steps": "steps{}",

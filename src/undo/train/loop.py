@@ -22,11 +22,14 @@ from undo.train.runtime import autocast, count_flops, peak_memory, reset_peak_me
 LOOKS = 100  # times that a stage reads its losses back: enough for a curve, and seldom enough for a GPU to run ahead
 
 
+Objective = Callable[[PreTrainedModel, Batch], LossTerms]
+
+
 @dataclass(frozen=True)
 class FitJob:
     """What one stage trains."""
 
-    objective: Callable[[PreTrainedModel, Batch], LossTerms]
+    objective: Objective
     batch_at: Callable[[int], Batch]
     optim: Optim
     steps: int
@@ -34,6 +37,11 @@ class FitJob:
     evaluate: Callable[[PreTrainedModel], dict[str, float]] | None = None
     eval_steps: Collection[int] = ()
     should_stop: Callable[[dict[str, float]], bool] = lambda scores: False
+    later: tuple[int, Objective] | None = None  # after so many steps the other objective; the schedule goes on
+
+    def objective_at(self, step: int) -> Objective:
+        """What the step after so many others minimises."""
+        return self.later[1] if self.later and step >= self.later[0] else self.objective
 
 
 Notify = Callable[[int, int, float | None], None]
@@ -58,7 +66,7 @@ class Fit:
     state: FitState
     optimizer: torch.optim.Optimizer
     device: torch.device
-    cost: tuple[int, int]
+    costs: dict[Objective, tuple[int, int]]
     unread: list[_Step] = field(default_factory=list)
     loss: float | None = None
     eval_cost: int | None = None
@@ -87,7 +95,9 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
         model.gradient_checkpointing_enable({"use_reentrant": False})
     optimizer = make_optimizer((p for p in model.parameters() if p.requires_grad), job.optim)
     state = checkpoints.load(model, optimizer) if checkpoints else FitState()
-    return Fit(model, job, state, optimizer, device, _step_cost(model, job, device))
+    objectives = [job.objective, job.later[1]] if job.later else [job.objective]
+    costs = {objective: _step_cost(model, job, objective, device) for objective in objectives}
+    return Fit(model, job, state, optimizer, device, costs)
 
 
 def steps(run: Fit, checkpoints: Checkpoints | None = None) -> Generator[int]:
@@ -112,7 +122,7 @@ def steps(run: Fit, checkpoints: Checkpoints | None = None) -> Generator[int]:
         run.model.eval()
 
 
-def _step_cost(model: PreTrainedModel, job: FitJob, device: torch.device) -> tuple[int, int]:
+def _step_cost(model: PreTrainedModel, job: FitJob, objective: Objective, device: torch.device) -> tuple[int, int]:
     """(forward, backward) FLOPs of a step, counted on a dry one: batches are packed, so every step costs the same.
 
     It is apart from the real steps because the counter may decompose operations, which would change their rounding.
@@ -120,16 +130,16 @@ def _step_cost(model: PreTrainedModel, job: FitJob, device: torch.device) -> tup
     models.output_head(model)  # found out here, so that its few tokens are not counted
     forward, backward = 0, 0
     for part in job.batch_at(0).parts(job.optim.micro_batches):
-        cost, terms = count_flops(lambda part=part: _loss(model, job, part.to(device), device))
+        cost, terms = count_flops(lambda part=part: _loss(model, objective, part.to(device), device))
         forward += cost
         backward += count_flops(terms.total.backward)[0]
     model.zero_grad(set_to_none=True)
     return forward, backward
 
 
-def _loss(model: PreTrainedModel, job: FitJob, batch: Batch, device: torch.device) -> LossTerms:
+def _loss(model: PreTrainedModel, objective: Objective, batch: Batch, device: torch.device) -> LossTerms:
     with autocast(device):
-        return job.objective(model, batch)
+        return objective(model, batch)
 
 
 def _step(run: Fit) -> None:
@@ -139,15 +149,15 @@ def _step(run: Fit) -> None:
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
-    batch, sums, parts = job.batch_at(state.step), [], ()
+    batch, objective, sums, parts = job.batch_at(state.step), job.objective_at(state.step), [], ()
     for part in batch.parts(job.optim.micro_batches):
-        terms = _loss(run.model, job, part.to(run.device), run.device)
+        terms = _loss(run.model, objective, part.to(run.device), run.device)
         terms.total.backward()
         parts = tuple(terms.parts)
         sums.append(torch.stack([terms.total.detach(), *(value.detach() for value in terms.parts.values())]))
     norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), job.optim.clip)
     run.optimizer.step()
-    _account(state, batch, run.cost)
+    _account(state, batch, run.costs[objective])
     run.unread.append(_Step(state.step, rate, torch.cat([norm[None], torch.stack(sums).sum(0)]), parts))
 
 

@@ -360,6 +360,12 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
     [
         (["top_k: 4, temperature: 2"], "together with top_k"),
         (["filter_share: 0.5, top_k: 4"], "together with filter_share"),
+        (
+            ["stream: retain, steps: 9, text_share: 0.5, filter_share: 1"],
+            "text_share does nothing together with filter",
+        ),
+        (["stream: retain, text_share: 0.5"], "text_share needs `steps`"),
+        (["steps: 9, text_share: 0.5"], "would teach the forget skill; it needs `stream: retain`"),
         (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),
         (["top_k: 4", "distil.jsd_teacher_share=0.5"], "leave top_k out"),
         (["temperature: 2, with_teachers: [base]"], "together with temperature"),

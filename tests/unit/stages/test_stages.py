@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from undo import data, models
 from undo.objectives import IGNORE
+from undo.spec.keys import derive_seed
 from undo.stages import Context, distil, suppress
 from undo.stages.evaluate import scorer
 from undo.stages.pretrain import initial_model, next_token_loss
@@ -216,3 +217,23 @@ def test_a_filtered_student_is_trained_on_text_and_pays_for_the_judgement(
         settings("fresh", filter_share=1, steps=2), context(tmp_path / "all", corpus_folder, trained_folder)
     )
     assert retrained.ledger.forward_flops == outcome.ledger.forward_flops - judged, "who reads all of it asks nobody"
+
+
+def test_after_the_teacher_a_student_reads_the_text(corpus, corpus_folder, trained_folder, tmp_path):
+    """Of four steps the last one is plain text: the teacher is neither paid for nor heard any more."""
+
+    def made(name: str, **more):
+        chosen = settings("fresh", domains=["retain"], **{"steps": 4, **more})
+        outcome = distil.run(chosen, context(tmp_path / name, corpus_folder, trained_folder))
+        return outcome, models.load_model(tmp_path / name / "model")
+
+    (taught, _), (then_text, _), (_, after_three) = made("taught"), made("text", text_share=0.25), made("3", steps=3)
+    text_alone, _ = made("alone", filter_share=1)
+    step = [outcome.ledger.forward_flops / 4 for outcome in (taught, text_alone)]
+    assert then_text.ledger.forward_flops == 3 * step[0] + step[1] and step[0] > step[1]
+    assert taught.evals["losses"][:3] == then_text.evals["losses"][:3]
+    fourth = data.domain_batches(corpus, ["retain"], "train", 4, derive_seed(1, "distil"))(3)
+    assert then_text.evals["losses"][3] == [
+        4,
+        pytest.approx(next_token_loss(after_three, fourth).total.item(), abs=1e-5),
+    ]

@@ -121,6 +121,10 @@ def student_labels(student: str) -> set[str]:
         ("init: noised, noise_alpha: [0], noise_from: base, teachers: [oracle]", "undo-0-from-base-oracle"),
         ("init: fresh, teachers: [maxent], stream: retain", "fresh-retain-stream-maxent"),
         ("init: fresh, teachers: [maxent], filter_share: 0.5", "fresh-filter0.5-maxent"),
+        (
+            "init: fresh, teachers: [maxent], stream: retain, steps: 9, text_share: 0.5",
+            "fresh-retain-stream-text0.5-steps9-maxent",
+        ),
         ("init: noised, noise_alpha: [0.5], teachers: [maxent], steps: 0", "undo-0.5-steps0-maxent"),
         ("init: noised, noise_alpha: [0.5], noise_beta: 0.2, teachers: [maxent]", "undo-0.5-beta0.2-maxent"),
         ("init: noised, noise_alpha: [1], noise_parameters: ['.*mlp.*'], teachers: [maxent]", "undo-1-of-mlp-maxent"),
