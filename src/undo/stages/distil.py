@@ -38,6 +38,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         should_stop=lambda scores: ruled and gap(goal, scores["retain"]) <= stop.max_gap,
     )
     state = context.fit(student, job)
+    taught = min(state.step, job.later[0]) if job.later else state.step
     checks = state.evals or [{"step": 0, **validate(student)}]  # noise alone, without a step
     if settings["filter_share"] not in (None, 1):  # who reads everything has nothing judged
         state.ledger.forward_flops += judging_flops(corpus, settings["domains"], teacher)
@@ -49,7 +50,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         "steps": state.step,
         "checks": checks,
         "losses": [[row["step"], row["loss"]] for row in state.metrics],
-        "share_read": _share_read(corpus, settings["domains"], batch_at(0), state.step),
+        "share_read": _share_read(corpus, settings["domains"], batch_at(0), taught),
     }
     return Outcome(evals=evals, metrics=state.metrics, ledger=state.ledger)
 
@@ -89,7 +90,7 @@ def judging_flops(corpus: Any, domains: list[str], teacher: Any) -> int:
 
 
 def _share_read(corpus: Any, domains: list[str], batch: Any, steps: int) -> float:
-    """The share of the stream's rows that were read at least once."""
+    """The share of the stream's rows that were read at least once in so many steps: what a teacher had to be asked."""
     streams = {domain: len(corpus.rows(domain, "train")) for domain in domains}
     read = sum(min(steps * len(getattr(batch, domain).ids), rows) for domain, rows in streams.items())
     return read / sum(streams.values())

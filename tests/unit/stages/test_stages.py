@@ -232,6 +232,8 @@ def test_after_the_teacher_a_student_reads_the_text(corpus, corpus_folder, train
     step = [outcome.ledger.forward_flops / 4 for outcome in (taught, text_alone)]
     assert then_text.ledger.forward_flops == 3 * step[0] + step[1] and step[0] > step[1]
     assert taught.evals["losses"][:3] == then_text.evals["losses"][:3]
+    rows = len(corpus.rows("retain", "train"))
+    assert [taught.evals["share_read"], then_text.evals["share_read"]] == [16 / rows, 12 / rows], "asked of so many"
     fourth = data.domain_batches(corpus, ["retain"], "train", 4, derive_seed(1, "distil"))(3)
     assert then_text.evals["losses"][3] == [
         4,
