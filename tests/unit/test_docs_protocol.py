@@ -76,6 +76,13 @@ def test_its_controls_are_recipes():
         ("arithmetic_forget_labels", {"fresh-maxent-0.1", "fresh-maxent"}),
         ("arithmetic_plasticity", {"fresh-temperature2-maxent", "fresh-top8-maxent"}),
         ("arithmetic_teachers", {"fresh-with-rmu-maxent"}),
+        (
+            "language_text",
+            {
+                "fresh-retain-stream-text0.5-top128-steps500-cosine-maxent",
+                "fresh-retain-stream-top128-steps500-cosine-maxent",
+            },
+        ),
     ],
 )
 def test_the_controls_are_in_their_recipes(recipe, students):

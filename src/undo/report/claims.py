@@ -322,8 +322,21 @@ def _retrained(results: Results) -> Effects:
     """Plain training on all of a stream, beside students whom a teacher told about the same rows for as long."""
     for teacher, id in _of_init(results, "fresh"):
         for other in _told_instead(results, id, teacher, "top_k", "text_share") if _retraining(results, id) else []:
-            kept = Kept(id, other, 0)
-            yield Effect(f"{id} against {other}", Less(id, other), _keeps_less(r.estimate(kept.values(View(results)))))
+            yield _beside(results, id, other)
+
+
+def _text_after(results: Results) -> Effects:
+    """Students that read plain text when they had heard their teacher, beside those whom it taught to the end."""
+    for teacher, id in _of_init(results, "fresh"):
+        for other in _taught_like(results, id, teacher, "text_share") if id in r.then_text(results) else []:
+            if other not in r.then_text(results):
+                yield _beside(results, id, other)
+
+
+def _beside(results: Results, model: str, other: str) -> Effect:
+    """How much less of the forget skill comes back, and a word where less of retain is kept."""
+    kept = r.estimate(Kept(model, other, 0).values(View(results)))
+    return Effect(f"{model} against {other}", Less(model, other), _keeps_less(kept))
 
 
 def _retraining(results: Results, student: str) -> bool:
@@ -461,5 +474,11 @@ CLAIMS = [
         "Retraining for as long as a student is taught leaves less to relearn and keeps no less",
         LESS,
         _retrained,
+    ),
+    Claim(
+        "P11",
+        "Plain text after the teacher leaves less than the teacher to the end, and keeps no less",
+        LESS,
+        _text_after,
     ),
 ]

@@ -38,7 +38,7 @@ def draw(results: Results) -> str:
         raise UserError("no suppressed model was attacked, so there is nothing to draw")
     teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
     students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
-    models = [row for row in [teacher, *_some(students), *r.of_role(results, "oracle")] if row["id"] in scores]
+    models = [row for row in [teacher, *_some(results, students), *r.of_role(results, "oracle")] if row["id"] in scores]
     others = [row for row in students if row not in models and r.keeps_retain(results, row["id"])]
     names = _names(models)
     parts = _frame(results, attack, teacher) + _relearning(results, attack, models, names)
@@ -57,12 +57,14 @@ def _key(models: list[r.Row], names: dict[str, str]) -> str:
     return text_at(24, HEIGHT - 6, "\u2003".join(lettered), SOFT, size=12) if lettered else ""
 
 
-def _some(students: list[r.Row]) -> list[r.Row]:
-    """The fresh student, and noised ones spread evenly over alpha."""
+def _some(results: Results, students: list[r.Row]) -> list[r.Row]:
+    """Noised students spread evenly over alpha, the fresh one, and one that read plain text after its teacher."""
     noised = [row for row in students if row["noise_alpha"] is not None]
     count = min(NOISED, len(noised))
     chosen = [noised[round((i + 1) * len(noised) / count) - 1] for i in range(count)]
-    return chosen + [row for row in students if row["student_init"] == "fresh"][:1]
+    to_the_end = [row for row in students if row["id"] not in r.then_text(results)]
+    then_text = [row for row in students if row["id"] in r.then_text(results)]
+    return chosen + [row for row in to_the_end if row["student_init"] == "fresh"][:1] + then_text[:1]
 
 
 def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:

@@ -83,10 +83,16 @@ def distilled_from(results: Results, teacher: str) -> list[Row]:
 
 
 def fresh_student(results: Results, teacher: str) -> str | None:
-    """The teacher's distilled fresh student of the usual name, or the only one."""
+    """The teacher's distilled fresh student of the usual name, or the only one that it taught to the end."""
     fresh = [row["id"] for row in distilled_from(results, teacher) if row["student_init"] == "fresh"]
+    fresh = [id for id in fresh if id not in then_text(results)]
     usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
     return usual[0] if len(usual) == 1 else None
+
+
+def then_text(results: Results) -> set[str]:
+    """Students that read plain text when they had heard their teacher."""
+    return {id for id, made in settings_of(results).items() if made.text_share}
 
 
 def localised(results: Results, teacher: str) -> bool:

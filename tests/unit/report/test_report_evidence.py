@@ -262,6 +262,19 @@ def test_retraining_is_compared_with_students_of_its_length_and_is_no_saving(ali
     assert (lost.verdict, lost.but) == ("partly", "it keeps less")
 
 
+def test_text_after_the_teacher_is_compared_with_the_teacher_to_the_end(results):
+    """And is no student by distillation alone, whose leaving less would say what distillation does."""
+    teacher, text = "fresh-retain-stream-steps900-maxent", "fresh-retain-stream-text0.5-steps900-maxent"
+    made = short(("maxent",), stream="retain")
+    results = filtering(results, text, **made, filter_share=None, text_share=0.5)
+    rows = by_claim(renamed(results, "fresh-maxent", teacher, made))
+    apart = [best(results, "fresh-maxent", seed) - best(results, text, seed) for seed in SEEDS]
+    assert rows["P11", f"{text} against {teacher}"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
+    assert [what for claim, what in rows if claim == "P11"] == [f"{text} against {teacher}"]
+    assert f"{teacher} against maxent" in {what for claim, what in rows if claim == "C2"}
+    assert text not in {what.split()[0] for claim, what in rows if claim == "C2"}
+
+
 def test_a_student_of_the_base_says_what_distillation_takes_away(results):
     base = renamed(results, "fresh-oracle", "fresh-base", {"init": "fresh", "teachers": ["base"]})
     for row in base["models"]:
