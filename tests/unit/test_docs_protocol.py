@@ -69,6 +69,8 @@ def test_its_controls_are_recipes():
             {
                 "fresh-retain-stream-top1-steps2000-cosine-lr0.006-maxent",
                 "fresh-retain-stream-filter1-steps2000-cosine-lr0.006-maxent",
+                "fresh-retain-stream-text0.75-top1-steps2000-cosine-lr0.006-maxent",
+                "fresh-retain-stream-text0.5-top1-steps2000-cosine-lr0.006-base",
             },
         ),
         ("knowledge_controls", {"base_init-steps2400-maxent", "fresh-steps2400-base", "fresh-steps2400-oracle"}),

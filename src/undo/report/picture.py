@@ -26,6 +26,7 @@ from undo.spec.errors import UserError
 
 Results = r.Results
 ROOM = 22  # letters between the panels
+KEY_ROOM = 160  # letters below them
 NOISED = 3  # noised students shown: a first screen is no place for every alpha
 
 
@@ -38,11 +39,17 @@ def draw(results: Results) -> str:
         raise UserError("no suppressed model was attacked, so there is nothing to draw")
     teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
     students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
-    models = [row for row in [teacher, *_some(results, students), *r.of_role(results, "oracle")] if row["id"] in scores]
+    models = [
+        row
+        for row in [teacher, *_some(results, students, scores), *r.of_role(results, "oracle")]
+        if row["id"] in scores
+    ]
     others = [row for row in students if row not in models and r.keeps_retain(results, row["id"])]
     names = _names(models)
-    parts = _frame(results, attack, teacher) + _relearning(results, attack, models, names)
-    return "\n".join([*parts, *_robustness(models, others, scores, names), _key(models, names), "</svg>\n"])
+    key = _key(models, names)
+    parts = _frame(results, attack, teacher, LINE * max(0, len(key) - 1)) + _relearning(results, attack, models, names)
+    below = [text_at(24, HEIGHT - 6 + LINE * i, line, SOFT, size=12) for i, line in enumerate(key)]
+    return "\n".join([*parts, *_robustness(models, others, scores, names), *below, "</svg>\n"])
 
 
 def _names(models: list[r.Row]) -> dict[str, str]:
@@ -51,28 +58,30 @@ def _names(models: list[r.Row]) -> dict[str, str]:
     return {row["id"]: name if len(name := r.label(row)) <= ROOM else next(letters) for row in models}
 
 
-def _key(models: list[r.Row], names: dict[str, str]) -> str:
-    """What the letters stand for, below the panels."""
+def _key(models: list[r.Row], names: dict[str, str]) -> list[str]:
+    """What the letters stand for, below the panels: in one line, or a line each where that is too long."""
     lettered = [f"{names[row['id']]} {r.label(row)}" for row in models if names[row["id"]] != r.label(row)]
-    return text_at(24, HEIGHT - 6, "\u2003".join(lettered), SOFT, size=12) if lettered else ""
+    line = "\u2003".join(lettered)
+    return lettered if not lettered or len(line) > KEY_ROOM else [line]
 
 
-def _some(results: Results, students: list[r.Row]) -> list[r.Row]:
-    """Noised students spread evenly over alpha, the fresh one, and one that read plain text after its teacher."""
+def _some(results: Results, students: list[r.Row], scores: dict[str, r.Row]) -> list[r.Row]:
+    """Noised students spread evenly over alpha, the fresh one, and the most robust that read text after its teacher."""
     noised = [row for row in students if row["noise_alpha"] is not None]
     count = min(NOISED, len(noised))
     chosen = [noised[round((i + 1) * len(noised) / count) - 1] for i in range(count)]
     to_the_end = [row for row in students if row["id"] not in r.then_text(results)]
-    then_text = [row for row in students if row["id"] in r.then_text(results)]
+    then_text = [row for row in students if row["id"] in r.then_text(results) and r.mostly_taught(results, row["id"])]
+    then_text.sort(key=lambda row: scores[row["id"]]["relative_robustness"] or 0.0, reverse=True)
     return chosen + [row for row in to_the_end if row["student_init"] == "fresh"][:1] + then_text[:1]
 
 
-def _frame(results: Results, attack: str, teacher: r.Row) -> list[str]:
+def _frame(results: Results, attack: str, teacher: r.Row, below: float) -> list[str]:
     seeds, count = len({row["seed"] for row in results["models"]}), len(r.variants(results, attack))
     spread = "one seed" if seeds == 1 else f"mean of {seeds} seeds, 95 % intervals"
     title = f"What the attack “{attack}” brings back: {teacher['id']} suppressed, then distilled"
     note = f"{results['study']} · {r.describe_metric(results, 'forget')} · worst of {count} variants · {spread}"
-    return frame(title, note)
+    return frame(title, note, below)
 
 
 def _relearning(results: Results, attack: str, models: list[r.Row], names: dict[str, str]) -> list[str]:

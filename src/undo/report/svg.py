@@ -40,13 +40,14 @@ class Panel:
         return parts + [text_at(self.place(x, 0)[0], BOTTOM + 22, text, SOFT, "middle") for x, text in x_ticks.items()]
 
 
-def frame(title: str, note: str) -> list[str]:
-    """The opening of a picture, with its title and what it is of."""
-    size = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+def frame(title: str, note: str, below: float = 0) -> list[str]:
+    """The opening of a picture, with its title and what it is of; `below` is room for more under the panels."""
+    height = HEIGHT + below
+    size = f'viewBox="0 0 {WIDTH} {height:g}" width="{WIDTH}" height="{height:g}"'
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}" font-size="13">',
         f"<title>{escape(title)}</title>",
-        f'<rect width="{WIDTH}" height="{HEIGHT}" rx="14" fill="#ffffff"/>',
+        f'<rect width="{WIDTH}" height="{height:g}" rx="14" fill="#ffffff"/>',
         text_at(24, 38, title, INK, size=20, weight=600),
         text_at(24, 62, note, SOFT),
     ]

@@ -175,6 +175,38 @@ def test_a_loss_far_above_the_others_does_not_flatten_the_picture():
     assert "≥" in drawn and ">40<" not in drawn
 
 
+def test_the_picture_shows_who_read_text_after_its_teacher(results):
+    """The more robust of two, beside the student that was taught to the end; long names get a line each."""
+    told = {"init": "fresh", "teachers": ["maxent", "rmu"], "stream": "retain", "steps": 900}
+    names = {
+        "base_init-": "fresh-retain-stream-text0.5-steps900-",
+        "undo-0.3-": "fresh-retain-stream-text0.9-steps900-",
+    }
+    made = with_students(results, told | {"text_share": 0.5}, told | {"text_share": 0.9})
+    text = json.dumps(made)
+    for old, new in names.items():
+        text = text.replace(old, new)
+    made = json.loads(text)
+    for score in made["scores"]:
+        if score["model"].startswith(tuple(names.values())):
+            score["relative_robustness"] = 0.9 if "text0.9" in score["model"] else 0.1
+    drawn = picture.draw(made)
+    assert "fresh-retain-stream-text0.9-steps900-" in drawn and "text0.5" not in drawn
+    assert "fresh-retain-stream-text0.5-steps900-" in picture.draw(json.loads(text.replace("text0.9", "other0.9")))
+
+
+def test_a_key_that_is_too_long_makes_the_picture_higher(results, monkeypatch):
+    def height(drawn: str) -> int:
+        return int(drawn.partition('height="')[2].partition('"')[0])
+
+    monkeypatch.setattr(picture, "ROOM", 4)
+    assert height(picture.draw(results)) == svg.HEIGHT
+    monkeypatch.setattr(picture, "KEY_ROOM", 4)
+    drawn = picture.draw(results)
+    lines = [line for line in drawn.splitlines() if line.startswith("<text") and 'font-size="12"' in line]
+    assert height(drawn) == svg.HEIGHT + svg.LINE * (len(lines) - 1) > svg.HEIGHT
+
+
 @pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
 def test_the_answer_opens_with_what_came_back_to_whom(results, of):
     results = of(results)
