@@ -97,6 +97,26 @@ def test_writing_checkpoints_changes_nothing(tiny_model, job, tmp_path, undistur
     assert results(state) == results(undisturbed[1])
 
 
+def test_a_fit_may_change_its_objective_on_the_way(tiny_model, job, tmp_path):
+    """From that step on the other one decides, on the same schedule; a kill on either side changes nothing."""
+
+    def twice(model, batch) -> LossTerms:
+        return LossTerms(2 * next_token(model, batch).total, {})
+
+    both = dataclasses.replace(job, later=(3, twice))
+    start, whole = copy.deepcopy(tiny_model), copy.deepcopy(tiny_model)
+    state = run(whole, both, tmp_path / "whole", every_s=1e9)
+    rows, alone = state.metrics, run(copy.deepcopy(start), job, tmp_path / "alone", every_s=1e9).metrics
+    assert rows[:3] == alone[:3] and rows[3]["loss"] == pytest.approx(2 * alone[3]["loss"], rel=1e-5)
+    assert [row["learning_rate"] for row in rows] == [row["learning_rate"] for row in alone]
+    for kill in (2, 3, 5):
+        with pytest.raises(Killed):
+            run(copy.deepcopy(start), both, tmp_path / "killed", die_at=kill)
+    resumed = copy.deepcopy(start)
+    assert results(run(resumed, both, tmp_path / "killed")) == results(state)
+    assert_same_weights(resumed, whole)
+
+
 @pytest.mark.parametrize("kills", [(1,), (4,), (7,), (2, 3, 6)], ids=str)
 def test_a_killed_fit_goes_on_to_the_same_numbers(tiny_model, job, tmp_path, undisturbed, kills):
     for kill in kills:
