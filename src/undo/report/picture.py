@@ -25,7 +25,7 @@ from undo.report.svg import (
 from undo.spec.errors import UserError
 
 Results = r.Results
-ROOM = 22  # letters between the panels
+ROOM = 18  # letters between the panels, before the number
 KEY_ROOM = 160  # letters below them
 NOISED = 3  # noised students shown: a first screen is no place for every alpha
 
@@ -66,12 +66,16 @@ def _key(models: list[r.Row], names: dict[str, str]) -> list[str]:
 
 
 def _some(results: Results, students: list[r.Row], scores: dict[str, r.Row]) -> list[r.Row]:
-    """Noised students spread evenly over alpha, the fresh one, and the most robust that read text after its teacher."""
+    """Noised students spread evenly over alpha, the fresh one, and the most robust that read text after its teacher.
+
+    What was mostly not taught, as noise alone is not, shows robustness that means nothing.
+    """
+    students = [row for row in students if r.mostly_taught(results, row["id"])] or students
     noised = [row for row in students if row["noise_alpha"] is not None]
     count = min(NOISED, len(noised))
     chosen = [noised[round((i + 1) * len(noised) / count) - 1] for i in range(count)]
     to_the_end = [row for row in students if row["id"] not in r.then_text(results)]
-    then_text = [row for row in students if row["id"] in r.then_text(results) and r.mostly_taught(results, row["id"])]
+    then_text = [row for row in students if row["id"] in r.then_text(results)]
     then_text.sort(key=lambda row: scores[row["id"]]["relative_robustness"] or 0.0, reverse=True)
     return chosen + [row for row in to_the_end if row["student_init"] == "fresh"][:1] + then_text[:1]
 

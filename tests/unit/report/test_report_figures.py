@@ -195,6 +195,16 @@ def test_the_picture_shows_who_read_text_after_its_teacher(results):
     assert "fresh-retain-stream-text0.5-steps900-" in picture.draw(json.loads(text.replace("text0.9", "other0.9")))
 
 
+def test_the_picture_speaks_of_students_that_were_taught(results):
+    """Noise alone may be robust because everything is lost."""
+    (row, *_) = r.by_id(results)["undo-0.6-maxent"]
+    assert r.label(row) in picture.draw(results)
+    for row in r.by_id(results)["undo-0.6-maxent"]:
+        row["distil"] = row["distil"] | {"gap": 0.4}
+    drawn = picture.draw(results)
+    assert r.label(row) not in drawn and r.label(r.by_id(results)["undo-0.3-maxent"][0]) in drawn
+
+
 def test_a_key_that_is_too_long_makes_the_picture_higher(results, monkeypatch):
     def height(drawn: str) -> int:
         return int(drawn.partition('height="')[2].partition('"')[0])
