@@ -327,10 +327,12 @@ def _retrained(results: Results) -> Effects:
 
 def _text_after(results: Results) -> Effects:
     """Students that read plain text when they had heard their teacher, beside those whom it taught to the end."""
-    for teacher, id in _of_init(results, "fresh"):
-        for other in _taught_like(results, id, teacher, "text_share") if id in r.then_text(results) else []:
-            if other not in r.then_text(results):
-                yield _beside(results, id, other)
+    for teacher in _teachers(results):
+        for row in (row for row in _taught(results, teacher) if row["id"] in r.then_text(results)):
+            for other in _taught_like(results, row["id"], teacher, "text_share"):
+                alpha = r.by_id(results)[other][0]["noise_alpha"]
+                if other not in r.then_text(results) and alpha == row["noise_alpha"]:
+                    yield _beside(results, row["id"], other)
 
 
 def _beside(results: Results, model: str, other: str) -> Effect:

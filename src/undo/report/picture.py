@@ -71,12 +71,13 @@ def _some(results: Results, students: list[r.Row], scores: dict[str, r.Row]) -> 
     What was mostly not taught, as noise alone is not, shows robustness that means nothing.
     """
     students = [row for row in students if r.mostly_taught(results, row["id"])] or students
-    noised = [row for row in students if row["noise_alpha"] is not None]
+    to_the_end = [row for row in students if row["id"] not in r.then_text(results)]
+    noised = [row for row in to_the_end if row["noise_alpha"] is not None]
     count = min(NOISED, len(noised))
     chosen = [noised[round((i + 1) * len(noised) / count) - 1] for i in range(count)]
-    to_the_end = [row for row in students if row["id"] not in r.then_text(results)]
+    sign = 1 if r.higher_is_better(results, "forget") else -1
     then_text = [row for row in students if row["id"] in r.then_text(results)]
-    then_text.sort(key=lambda row: scores[row["id"]]["relative_robustness"] or 0.0, reverse=True)
+    then_text.sort(key=lambda row: sign * scores[row["id"]]["recovery"])
     return chosen + [row for row in to_the_end if row["student_init"] == "fresh"][:1] + then_text[:1]
 
 

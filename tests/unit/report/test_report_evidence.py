@@ -217,7 +217,7 @@ def filtering(results, name: str, **settings):
     made = {"init": "fresh", "filter_share": 0.5, "teachers": ["maxent"], **settings}
     results = renamed(results, "undo-0.6-maxent", name, made)
     for row in results["models"]:
-        row["student_init"] = "fresh" if row["id"] == name else row.get("student_init")
+        row |= {"student_init": "fresh", "noise_alpha": None} if row["id"] == name else {}
     return results
 
 
@@ -273,6 +273,18 @@ def test_text_after_the_teacher_is_compared_with_the_teacher_to_the_end(results)
     assert [what for claim, what in rows if claim == "P11"] == [f"{text} against {teacher}"]
     assert f"{teacher} against maxent" in {what for claim, what in rows if claim == "C2"}
     assert text not in {what.split()[0] for claim, what in rows if claim == "C2"}
+
+
+def test_noised_copies_that_read_text_are_compared_at_equal_noise(results):
+    made = {"init": "noised", "noise_alpha": [0.3, 0.6], "teachers": ["maxent"], "stream": "retain", "steps": 900}
+    names = [f"undo-{alpha}-retain-stream-{text}steps900-maxent" for alpha in (0.3, 0.6) for text in ("", "text0.5-")]
+    results = with_students(results, made, made | {"text_share": 0.5})
+    text = json.dumps(results).replace("undo-0.3-maxent", names[1]).replace("undo-0.6-maxent", names[2])
+    assert not [what for claim, what in by_claim(json.loads(text)) if claim == "P11"], "other noise, nothing to compare"
+    results = json.loads(json.dumps(results).replace("undo-0.6-maxent", names[1]).replace("undo-0.3-maxent", names[0]))
+    for row in results["models"]:
+        row["noise_alpha"] = 0.3 if row["id"] == names[1] else row["noise_alpha"]
+    assert [what for claim, what in by_claim(results) if claim == "P11"] == [f"{names[1]} against {names[0]}"]
 
 
 def test_a_student_of_the_base_says_what_distillation_takes_away(results):

@@ -189,9 +189,9 @@ def test_the_picture_shows_who_read_text_after_its_teacher(results):
     made = json.loads(text)
     for score in made["scores"]:
         if score["model"].startswith(tuple(names.values())):
-            score["relative_robustness"] = 0.9 if "text0.9" in score["model"] else 0.1
+            score["recovery"] = 0.1 if "text0.9" in score["model"] else 0.9
     drawn = picture.draw(made)
-    assert "fresh-retain-stream-text0.9-steps900-" in drawn and "text0.5" not in drawn
+    assert drawn.count("fresh-retain-stream-text0.9-steps900-") == 1 and "text0.5" not in drawn
     assert "fresh-retain-stream-text0.5-steps900-" in picture.draw(json.loads(text.replace("text0.9", "other0.9")))
 
 
