@@ -15,7 +15,13 @@ def test_without_a_study_smoke_is_run_first_and_said_so(smoke):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "undo", "demo", "--port", str(port), "--out", str(smoke.out)]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's children ignore Ctrl-C
+    )
     assert running.stdout and running.stderr
     try:
         address = next(line for line in running.stdout if line.startswith("demo of"))
