@@ -286,10 +286,14 @@ def _nothing_passed(results: Results) -> Effects:
 
 
 def _taught_like(results: Results, student: str, teacher: str, *but: str) -> list[str]:
-    """Students of a teacher that were made as some student was, but for some settings."""
-    made = r.settings_of(results)
+    """Students of a teacher that were made as some student was, but for some settings.
+
+    A kind of noised students has several strengths; of those only the student's own is alike.
+    """
+    made, alpha = r.settings_of(results), r.by_id(results)[student][0]["noise_alpha"]
     rest = {id: settings.model_copy(update=dict.fromkeys(("teachers", *but))) for id, settings in made.items()}
-    return [row["id"] for row in _taught(results, teacher) if student in rest and rest.get(row["id"]) == rest[student]]
+    taught = [row for row in _taught(results, teacher) if "noise_alpha" in but or row["noise_alpha"] == alpha]
+    return [row["id"] for row in taught if student in rest and rest.get(row["id"]) == rest[student]]
 
 
 def _setting(results: Results, student: str, name: str) -> Any:
@@ -327,12 +331,12 @@ def _retrained(results: Results) -> Effects:
 
 def _text_after(results: Results) -> Effects:
     """Students that read plain text when they had heard their teacher, beside those whom it taught to the end."""
+    readers = r.then_text(results)
     for teacher in _teachers(results):
-        for row in (row for row in _taught(results, teacher) if row["id"] in r.then_text(results)):
-            for other in _taught_like(results, row["id"], teacher, "text_share"):
-                alpha = r.by_id(results)[other][0]["noise_alpha"]
-                if other not in r.then_text(results) and alpha == row["noise_alpha"]:
-                    yield _beside(results, row["id"], other)
+        for id in (row["id"] for row in _taught(results, teacher) if row["id"] in readers):
+            for other in _taught_like(results, id, teacher, "text_share"):
+                if other not in readers:
+                    yield _beside(results, id, other)
 
 
 def _beside(results: Results, model: str, other: str) -> Effect:

@@ -39,11 +39,8 @@ def draw(results: Results) -> str:
         raise UserError("no suppressed model was attacked, so there is nothing to draw")
     teacher = max(teachers, key=lambda row: len(r.students_of(results, row["id"])))
     students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
-    models = [
-        row
-        for row in [teacher, *_some(results, students, scores), *r.of_role(results, "oracle")]
-        if row["id"] in scores
-    ]
+    shown = [teacher, *_some(results, students, scores), *r.of_role(results, "oracle")]
+    models = [row for row in shown if row["id"] in scores]
     others = [row for row in students if row not in models and r.keeps_retain(results, row["id"])]
     names = _names(models)
     key = _key(models, names)
@@ -71,12 +68,13 @@ def _some(results: Results, students: list[r.Row], scores: dict[str, r.Row]) -> 
     What was mostly not taught, as noise alone is not, shows robustness that means nothing.
     """
     students = [row for row in students if r.mostly_taught(results, row["id"])] or students
-    to_the_end = [row for row in students if row["id"] not in r.then_text(results)]
+    readers = r.then_text(results)
+    to_the_end = [row for row in students if row["id"] not in readers]
     noised = [row for row in to_the_end if row["noise_alpha"] is not None]
     count = min(NOISED, len(noised))
     chosen = [noised[round((i + 1) * len(noised) / count) - 1] for i in range(count)]
     sign = 1 if r.higher_is_better(results, "forget") else -1
-    then_text = [row for row in students if row["id"] in r.then_text(results)]
+    then_text = [row for row in students if row["id"] in readers]
     then_text.sort(key=lambda row: sign * scores[row["id"]]["recovery"])
     return chosen + [row for row in to_the_end if row["student_init"] == "fresh"][:1] + then_text[:1]
 

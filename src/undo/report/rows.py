@@ -84,8 +84,9 @@ def distilled_from(results: Results, teacher: str) -> list[Row]:
 
 def fresh_student(results: Results, teacher: str) -> str | None:
     """The teacher's distilled fresh student of the usual name, or the only one that it taught to the end."""
-    fresh = [row["id"] for row in distilled_from(results, teacher) if row["student_init"] == "fresh"]
-    fresh = [id for id in fresh if id not in then_text(results)]
+    readers = then_text(results)
+    distilled = [row for row in distilled_from(results, teacher) if row["id"] not in readers]
+    fresh = [row["id"] for row in distilled if row["student_init"] == "fresh"]
     usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
     return usual[0] if len(usual) == 1 else None
 
