@@ -1,7 +1,5 @@
 """The card of a model that was made to forget: what was removed, how, on which data, at what cost, and the attacks."""
 
-from typing import Any
-
 from undo import __version__
 from undo.report import rows as r
 from undo.report.certificate import worst_of_attacks
@@ -25,7 +23,7 @@ def render_card(
         before=certificate.before,
         forget=certificate.forget,
         verdict=certificate.verdict,
-        facts=_facts(recipe, row, precision),
+        facts=_facts(results, row, precision),
         unit=certificate.metric["unit"],
         n_forget=f"{results['metrics']['forget']['n_items']:,}",
         n_retain=f"{results['metrics']['retain']['n_items']:,}",
@@ -47,8 +45,10 @@ def _named(row: r.Row) -> dict[str, str]:
     return {"base": "the original", row["teacher"]: "suppressed only", row["id"]: "**this model**"}
 
 
-def _facts(recipe: dict[str, Any], row: r.Row, precision: str) -> list[tuple[str, str]]:
-    suppress, distil = recipe["suppress"][row["teacher"]], row["distil"]
+def _facts(results: r.Results, row: r.Row, precision: str) -> list[tuple[str, str]]:
+    recipe, distil = results["recipe"], row["distil"]
+    suppress = recipe["suppress"][row["teacher"]]
+    rows = r.settings_of(results)[row["id"]].batch_rows or recipe["distil"]["batch_rows"]
     start = "freshly initialised weights" if row["noise_alpha"] is None else f"{row['noise_alpha']:g} of noise"
     scale = "" if row["noise_beta"] is None else f" of scale {row['noise_beta']:g}"
     stopped = "within the rule" if distil["stopped_by_rule"] else "all its steps: the rule did not hold"
@@ -56,7 +56,7 @@ def _facts(recipe: dict[str, Any], row: r.Row, precision: str) -> list[tuple[str
     return [
         ("suppression", f"{row['method']}, {suppress['steps']} steps of 2 x {suppress['batch_rows']} rows"),
         ("student", f"a copy with {start}{scale}" if row["noise_alpha"] is not None else start),
-        ("distillation", f"{distil['steps']} steps of {recipe['distil']['batch_rows']} rows, no labels; {gap}"),
+        ("distillation", f"{distil['steps']} steps of {rows} rows, no labels; {gap}"),
         ("training FLOPs", r.large(row["flops"])),
         ("rows", f"{recipe['data']['row_tokens']} tokens"),
         ("precision", f"trained and attacked in fp32, saved in {precision}"),

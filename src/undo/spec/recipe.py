@@ -167,6 +167,8 @@ class Student(Spec):
     """Rows to distil on, where they are not the study's."""
     steps: int | None = Field(None, ge=0)
     """Exactly so many steps in place of the stop rule; 0 leaves its start as it is (noise alone)."""
+    batch_rows: int | None = Field(None, ge=2, multiple_of=2, exclude_if=lambda value: value is None)
+    """Its rows per step, where they are not the study's."""
     optim: Optim | None = None
     """Its optimiser, where that is not the study's."""
     temperature: float = Field(1.0, gt=0)
@@ -207,7 +209,7 @@ class Student(Spec):
         ways = self.ways()
         if len(ways) > 1:
             raise ValueError(f"{ways[1]} does nothing together with {ways[0]}; leave one of them out")
-        taught = ways + [name for name in ("stream", "optim") if getattr(self, name)]
+        taught = ways + [name for name in ("stream", "batch_rows", "optim") if getattr(self, name)]
         if self.steps == 0 and taught:
             raise ValueError(f"{taught[0]} does nothing without a step; leave it out, or `steps: 0`")
         return self

@@ -23,7 +23,7 @@ from undo.study.artifacts import content_hash
 DOMAINS_OF = {"mixed": ["retain", "forget"], "retain": ["retain"]}
 NOISE = {"noise_alpha", "noise_beta", "noise_rule", "noise_parameters", "noise_from"}
 """Settings of a student that only a noised one depends on."""
-OWN_WAYS = {"optim", "temperature", "top_k"}
+OWN_WAYS = {"batch_rows", "optim", "temperature", "top_k"}
 """Settings of a student that stand in place of the study's."""
 TEACHERS = {"teachers", "with_teachers"}
 """Settings of a student that are inputs of its stage."""
@@ -38,6 +38,7 @@ NAMED = {
     "temperature": "temperature{:g}",
     "top_k": "top{}",
     "steps": "steps{}",
+    "batch_rows": "rows{}",
     "with_teachers": "with-{}",
 }
 """How a student's name tells the settings that are not the usual ones."""
@@ -309,7 +310,7 @@ class _Replication:
         steps = distil.stop.max_steps if student.steps is None else student.steps
         inputs, passes = self._learnt_from(student, teacher, base, domains, distil.teacher_cache)
         inputs |= {f"with-{other.id}": other.stage for other in with_teachers}
-        flops = steps * distil.batch_rows * self._row_flops(passes)
+        flops = steps * settings["batch_rows"] * self._row_flops(passes)
         return ModelNode(
             name,
             "student",
@@ -420,6 +421,7 @@ def _own_ways(student: Student) -> dict[str, Any]:
     """Settings in which a student differs from its siblings; only what differs, so that it stands in no other's key."""
     cache = student_cache(student)
     own = {
+        "batch_rows": student.batch_rows,
         "optim": student.optim and student.optim.model_dump(mode="json"),
         "teacher_cache": cache and cache.model_dump(mode="json"),
         "temperature": student.temperature if student.temperature != 1.0 else None,

@@ -125,6 +125,7 @@ def student_labels(student: str) -> set[str]:
             "init: fresh, teachers: [maxent], stream: retain, steps: 9, text_share: 0.5",
             "fresh-retain-stream-text0.5-steps9-maxent",
         ),
+        ("init: fresh, teachers: [maxent], batch_rows: 6", "fresh-rows6-maxent"),
         ("init: noised, noise_alpha: [0.5], teachers: [maxent], steps: 0", "undo-0.5-steps0-maxent"),
         ("init: noised, noise_alpha: [0.5], noise_beta: 0.2, teachers: [maxent]", "undo-0.5-beta0.2-maxent"),
         ("init: noised, noise_alpha: [1], noise_parameters: ['.*mlp.*'], teachers: [maxent]", "undo-1-of-mlp-maxent"),
@@ -141,6 +142,21 @@ def test_the_base_is_an_input_only_where_its_weights_are_noised():
     stages = {stage.label: stage for stage in plan.stages.values() if stage.kind in ("pretrain", "distil")}
     inputs = stages["undo-0-from-base-oracle (seed 1)"].inputs
     assert inputs["base"] == stages["base (seed 1)"].id and inputs["model"] == stages["oracle (seed 1)"].id
+
+
+def test_rows_of_its_own_stand_in_place_of_the_studys_and_in_no_other_key():
+    usual, own, said = (
+        next(
+            stage
+            for stage in make_plan(
+                load_recipe("smoke", [STUDENT.format(f"init: fresh, teachers: [maxent]{more}")])
+            ).stages.values()
+            if stage.kind == "distil"
+        )
+        for more in ("", ", batch_rows: 6", ", batch_rows: null")
+    )
+    assert own.settings == usual.settings | {"batch_rows": 6} and usual.settings["batch_rows"] != 6
+    assert own.flops / 6 == usual.flops / usual.settings["batch_rows"] and said.id == usual.id
 
 
 @pytest.mark.parametrize("own", ["filter_share: 0.5", "steps: 0", "with_teachers: [rmu]"])
