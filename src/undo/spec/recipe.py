@@ -154,6 +154,11 @@ class Stop(Spec):
     """Steps at most."""
 
 
+def taught_steps(text_share: float, steps: int) -> int:
+    """The steps that a student hears its teacher before it reads plain text."""
+    return round((1 - text_share) * steps)
+
+
 class Student(Spec):
     """A kind of student and the teachers it is distilled from."""
 
@@ -222,6 +227,8 @@ class Student(Spec):
                 raise ValueError("text_share does nothing together with filter_share; leave one of them out")
             if not self.steps:
                 raise ValueError("text_share needs `steps`: when the stop rule will hold is not known beforehand")
+            if taught_steps(self.text_share, self.steps) in (0, self.steps):
+                raise ValueError(f"text_share {self.text_share:g} of {self.steps} steps is none of them, or all")
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Any
 
 from undo import data, methods, models, objectives, train
 from undo.spec.keys import derive_seed
-from undo.spec.recipe import Optim, Stop
+from undo.spec.recipe import Optim, Stop, taught_steps
 from undo.stages import Context, Outcome
 from undo.stages.evaluate import evaluation_of, scorer
 from undo.stages.pretrain import initial_model, next_token_loss
@@ -80,7 +80,7 @@ def lesson(settings: dict[str, Any], corpus: Any, teachers: list[Any], outputs: 
 
 def text_alone(share: float | None, steps: int) -> tuple[int, Any] | None:
     """The step from which a student reads its rows as plain text, and what it minimises then."""
-    return None if share is None else (round((1 - share) * steps), next_token_loss)
+    return None if share is None else (taught_steps(share, steps), next_token_loss)
 
 
 def judging_flops(corpus: Any, domains: list[str], teacher: Any) -> int:

@@ -17,11 +17,16 @@ def autocast(device: torch.device) -> AbstractContextManager:
 
 
 def _attention_forward(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_flop_count(query, key, value)
+    return sdpa_flop_count(query, *_in_all_heads(query, key, value))
 
 
 def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return sdpa_backward_flop_count(grad, query, key, value)
+    return sdpa_backward_flop_count(grad, query, *_in_all_heads(query, key, value))
+
+
+def _in_all_heads(query: Any, *shared: Any) -> list[tuple[int, ...]]:
+    """Shapes (B, heads, T, width) as they are computed where several heads of queries share one of keys and values."""
+    return [(shape[0], query[1], *shape[2:]) for shape in shared]
 
 
 def _added_product(total: Any, first: Any, second: Any, *_: Any, **__: Any) -> int:
@@ -34,19 +39,25 @@ def _grouped_product(first: Any, second: Any, *_: Any, **__: Any) -> int:
     return 2 * groups * first[-2] * first[-1] * second[-1]
 
 
-# torch 2.13 counts the GPU's attention kernels but not the CPU's, no product that adds in place and none of stacked
-# experts.
-_UNCOUNTED = {
+# torch counts neither the CPU's attention kernel, nor products that add in place, nor those of stacked experts; and up
+# to 2.11 the GPU's kernels not where heads share keys.
+_COUNTED = {
     torch.ops.aten.addmm_: _added_product,
     torch.ops.aten._grouped_mm: _grouped_product,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_forward,
+    torch.ops.aten._scaled_dot_product_flash_attention: _attention_forward,
+    torch.ops.aten._scaled_dot_product_efficient_attention: _attention_forward,
+    torch.ops.aten._scaled_dot_product_cudnn_attention: _attention_forward,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    torch.ops.aten._scaled_dot_product_flash_attention_backward: _attention_backward,
+    torch.ops.aten._scaled_dot_product_efficient_attention_backward: _attention_backward,
+    torch.ops.aten._scaled_dot_product_cudnn_attention_backward: _attention_backward,
 }
 
 
 def count_flops(run: Callable[[], Any]) -> tuple[int, Any]:
     """Runs it once under torch's FLOP counter (matrix products and attention). Returns (FLOPs, its result)."""
-    with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_COUNTED) as counter:
         result = run()
     return counter.get_total_flops(), result
 

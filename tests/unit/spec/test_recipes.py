@@ -365,6 +365,8 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
             "text_share does nothing together with filter",
         ),
         (["stream: retain, text_share: 0.5"], "text_share needs `steps`"),
+        (["stream: retain, steps: 9, text_share: 0.05"], "of 9 steps is none of them, or all"),
+        (["stream: retain, steps: 9, text_share: 0.95"], "of 9 steps is none of them, or all"),
         (["steps: 0, batch_rows: 4"], "batch_rows does nothing without a step"),
         (["steps: 9, text_share: 0.5"], "would teach the forget skill; it needs `stream: retain`"),
         (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),

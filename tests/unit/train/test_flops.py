@@ -1,8 +1,10 @@
 """Counted FLOPs against formulas: 2 per weight and token, 4 * T * T * width per layer of attention."""
 
+import pytest
 import torch
 from transformers import MixtralConfig, MixtralForCausalLM
 
+from undo.train import runtime
 from undo.train.runtime import count_flops
 
 ROWS, TOKENS = 3, 24
@@ -43,6 +45,38 @@ def test_a_forward_without_gradients_counts_the_same(tiny_model):
     for context in (torch.no_grad, torch.inference_mode):
         with context():
             assert count_flops(lambda: tiny_model(input_ids=ids))[0] == sum(llama_forward(tiny_model.config.vocab_size))
+
+
+GPU_KERNELS = ("flash", "efficient", "cudnn")
+
+
+@pytest.mark.parametrize("kernel", GPU_KERNELS)
+def test_a_gpus_attention_counts_in_all_heads_where_they_share_keys(kernel, monkeypatch):
+    """Counted as a whole number of heads each, which is all that torch 2.11 takes: SmolLM2 failed on a GPU there."""
+    query, shared = (ROWS, 6, TOKENS, WIDTH), (ROWS, 2, TOKENS, WIDTH)
+    product = 2 * ROWS * 6 * TOKENS**2 * WIDTH
+    for name in ("sdpa_flop_count", "sdpa_backward_flop_count"):
+        monkeypatch.setattr(runtime, name, of_equal_heads(getattr(runtime, name)))
+    forward, backward = (
+        runtime._COUNTED[getattr(torch.ops.aten, f"_scaled_dot_product_{kernel}_attention{way}")]
+        for way in ("", "_backward")
+    )
+    assert forward(query, shared, shared, False, dropout_p=0.0) == 2 * product
+    assert backward(query, query, shared, shared, query, is_causal=True) == 5 * product
+
+
+def of_equal_heads(count):
+    def strict(*shapes):
+        assert len({shape[:2] for shape in shapes}) == 1, "shapes are incompatible"
+        return count(*shapes)
+
+    return strict
+
+
+def test_a_gpus_attention_is_found_by_its_kernel():
+    query, shared = (torch.empty(ROWS, heads, TOKENS, WIDTH, device="meta") for heads in (6, 2))
+    attend = torch.ops.aten._scaled_dot_product_flash_attention
+    assert count_flops(lambda: attend(query, shared, shared))[0] == 4 * ROWS * 6 * TOKENS**2 * WIDTH
 
 
 def test_every_expert_that_a_token_is_sent_to_counts():
