@@ -38,9 +38,8 @@ def robustify(
 ) -> int:
     """Make a model forget for good: suppress, noise, distil, attack, report."""
     from undo import api
-    from undo.cli.errors import DONE, FAILED, tell
+    from undo.cli.errors import DONE, FAILED
     from undo.cli.progress import open_progress
-    from undo.cli.summary import print_attacks, print_benchmarks
     from undo.study.environment import available_cores
 
     api.check_shard_size(shard_size)
@@ -53,6 +52,15 @@ def robustify(
     processes = workers or available_cores()
     with open_progress(api.plan(recipe), out, processes) as listener:
         made = api.run_robustify(recipe, out, processes, listener, shard_size)
+    _tell(made, out)
+    return FAILED if made.certificate.failures else DONE
+
+
+def _tell(made: Any, out: Path) -> None:
+    """What came of it, and where it is."""
+    from undo.cli.errors import tell
+    from undo.cli.summary import print_attacks, print_benchmarks
+
     for failure in made.certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
     print_attacks(made.certificate, made.suppressed)
@@ -62,7 +70,6 @@ def robustify(
     print(f"model and card: {made.model}")
     print(f"certificate: {out / 'certificate.html'}")
     print(f"report: {made.study.folder / 'report' / 'index.html'}")
-    return FAILED if made.certificate.failures else DONE
 
 
 def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
