@@ -1,9 +1,12 @@
 """What a dataset is."""
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from undo.spec.base import Plugin
 
@@ -45,6 +48,15 @@ class Item(NamedTuple):
     fact: str = ""
 
 
+def placed(settings: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    """A dataset's settings with other values for those that name files or folders, by their names in `sources`."""
+    settings = copy.deepcopy(settings)
+    for name, value in places.items():
+        *parents, last = name.split(".")
+        reduce(getitem, parents, settings)[last] = value
+    return settings
+
+
 class Dataset(Plugin, ABC):
     """Documents to train on and items to ask.
 
@@ -74,7 +86,7 @@ class Dataset(Plugin, ABC):
         return iter(())
 
     def sources(self) -> dict[str, Path]:
-        """Files and folders of this machine that the texts come from, by the setting whose `path` names them.
+        """Files and folders of this machine that the texts come from, by the setting that names them (`retain.path`).
 
         What is made of them is known by their content, not by their place.
         """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from undo import data, models
+from undo.data.dataset import placed
 from undo.spec.errors import UserError
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
@@ -15,7 +16,7 @@ VERSION = 1
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
     """Writes tokenizer, packed rows and items."""
-    dataset = load("datasets", settings["dataset"]["name"]).model_validate(_placed(settings["dataset"], context.inputs))
+    dataset = load("datasets", settings["dataset"]["name"]).model_validate(_here(settings["dataset"], context.inputs))
     rows, adopted = settings["row_tokens"], context.inputs.get("model")
     if adopted is None:
         counts = data.write_corpus(dataset, settings["vocab_size"], rows, context.folder)
@@ -24,10 +25,9 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     return Outcome(evals={"tokens": counts})
 
 
-def _placed(dataset: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
+def _here(dataset: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
     """The dataset's settings with the places of texts that a plan knows by their content."""
-    places = {name: path for name, path in inputs.items() if name != "model"}
-    return dataset | {name: {**dataset[name], "path": str(path)} for name, path in places.items()}
+    return placed(dataset, {name: str(path) for name, path in inputs.items() if name != "model"})
 
 
 def _for_model(adopted: Path, dataset: Any, row_tokens: int, folder: Path) -> dict[str, int]:

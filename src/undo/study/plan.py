@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from undo import models
 from undo.attacks import Training
+from undo.data.dataset import placed
 from undo.evals import _harness
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
@@ -156,8 +157,8 @@ def _add_corpus(plan: Plan, adopted: str | None) -> str:
     """The stage of the corpus; texts of this machine are told apart by their content."""
     data = plan.recipe.data
     settings, sources = data.model_dump(mode="json", exclude={"forget_share"}), data.dataset.sources()  # type: ignore[attr-defined]
-    for name, path in sources.items():
-        settings["dataset"][name]["path"] = content_hash(path)
+    contents = {name: content_hash(path) for name, path in sources.items()}
+    settings["dataset"] = placed(settings["dataset"], contents)
     outside = {name: str(path.resolve()) for name, path in sources.items()}
     return plan.add("data", "data", settings, {"model": adopted} if adopted else {}, outside=outside)
 

@@ -1,6 +1,7 @@
 """Korean: the help's pages as text, and the language dataset on them."""
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,10 @@ import pytest
 from undo.data.datasets.language import Language
 from undo.data.help_pages import help_pages
 from undo.spec.errors import UserError
+from undo.spec.load import load_recipe
+from undo.stages import Context
+from undo.stages.data import run
+from undo.study.plan import Stage, make_plan
 
 INSTALLED = Language(name="language").folder
 PAGE = """<html><head><title>A title that is no part of the content</title></head><body>
@@ -71,6 +76,28 @@ def test_the_korean_study_ends_at_once_where_the_help_is_missing(tmp_path):
     assert done.returncode == 2
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert "no LibreOffice help in 'nowhere'; run apt-get download libreoffice-help-en-us" in error
+
+
+def test_the_help_is_known_by_its_content_and_not_by_its_place(tmp_path):
+    """Two machines that unpacked the same packages elsewhere share their artifacts, and a record names no place."""
+    one, other = (write(tmp_path / name, 3) for name in ("one", "other"))
+    stages = [corpus_stage(one), corpus_stage(other)]
+    assert stages[0].id == stages[1].id and str(tmp_path) not in json.dumps(stages[0].settings)
+    assert {name: Path(path) for name, path in stages[1].outside.items()} == {"folder": Path(other)}
+    (Path(other) / "ko/text/some/1.html").write_text("another page", encoding="utf-8")
+    assert corpus_stage(other).id != stages[0].id
+
+
+def test_the_corpus_is_made_of_the_pages_that_the_plan_knew(tmp_path):
+    stage = corpus_stage(write(tmp_path / "help", 60))
+    context = Context(tmp_path / "corpus", {name: Path(path) for name, path in stage.outside.items()}, print, 1e9)
+    context.folder.mkdir()
+    assert run(stage.settings, context).evals["tokens"]["forget/train"] > 0
+
+
+def corpus_stage(folder: str) -> Stage:
+    plan = make_plan(load_recipe("language_korean", [f"data.dataset.folder={folder}"]))
+    return next(stage for stage in plan.stages.values() if stage.kind == "data")
 
 
 @pytest.fixture(scope="module")

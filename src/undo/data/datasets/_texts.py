@@ -49,7 +49,7 @@ class Texts(Dataset):
 
     def sources(self) -> dict[str, Path]:
         """Those of the data sets that lie on this machine."""
-        paths = {name: Path(value.path).expanduser() for name, value in self if isinstance(value, Rows)}
+        paths = {f"{name}.path": Path(value.path).expanduser() for name, value in self if isinstance(value, Rows)}
         return {name: path for name, path in paths.items() if path.exists()}
 
     def _documents(self, domain: Domain, role: str) -> list[Document]:

@@ -7,6 +7,7 @@ topic, and the same passages are held out on both sides.
 
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -63,6 +64,11 @@ class Language(Dataset):
     def tokenizer_texts(self) -> Iterator[str]:
         """As much of the neutral language as of the forgotten one: their tokens then hold equally much text."""
         yield from self._texts("neutral", "train")
+
+    def sources(self) -> dict[str, Path]:
+        """The help's folder, where that is what is read; without one the texts say how to get it."""
+        folder = Path(self.folder).expanduser()
+        return {"folder": folder} if self.pair == "english-korean" and folder.is_dir() else {}
 
     def guide(self) -> str:
         """The two languages and where they are from."""
