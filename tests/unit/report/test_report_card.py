@@ -1,0 +1,17 @@
+"""The card of a model that was made to forget: what it says of how the model was made."""
+
+import pytest
+
+from tests.report_synthetic import make_results, with_students
+from undo.report import rows as r
+from undo.report.card import _facts
+
+
+@pytest.mark.parametrize(("student", "rows"), [("fresh-maxent", 32), ("fresh-rows6-maxent", 6)])
+def test_the_rows_of_a_step_are_the_students_own_where_it_has_some(student, rows):
+    results = with_students(make_results(), {"init": "fresh", "teachers": ["maxent"], "batch_rows": 6})
+    results["recipe"]["distil"]["batch_rows"] = 32
+    results["recipe"]["suppress"]["maxent"]["batch_rows"] = 8
+    results["recipe"]["data"]["row_tokens"] = 64
+    row = r.by_id(results)["fresh-maxent"][0] | {"id": student}
+    assert dict(_facts(results, row, "fp32"))["distillation"].startswith(f"400 steps of {rows} rows,")
