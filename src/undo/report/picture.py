@@ -27,6 +27,7 @@ from undo.spec.errors import UserError
 Results = r.Results
 ROOM = 18  # letters between the panels, before the number
 KEY_ROOM = 160  # letters below them
+FAR = 0.5  # below 0 and above 1, to where intervals make the panel taller
 NOISED = 3  # noised students shown: a first screen is no place for every alpha
 
 
@@ -139,6 +140,7 @@ def _robustness(models: list[r.Row], others: list[r.Row], scores: dict[str, r.Ro
     faint = [(at, colour(row)) for row in others if None not in (at := _at(scores[row["id"]]))]
     places = [*points.values(), *(at for at, _ in faint)]
     widest, heights = 1.08 * max(1.0, *(x for x, _ in places)), [y for _, y in places]
+    heights += [min(max(end, -FAR), 1 + FAR) for row in known for end in _ends(scores[row["id"]])]
     panel = Panel(*RIGHT, widest, min(-0.08, *heights), max(1.08, *heights))
     quarters = math.ceil(widest / 1.5)  # between ticks, so that their labels do not touch
     shares = {0.25 * i: f"{25 * i} %" for i in range(0, int(widest / 0.25) + 1, quarters)}
@@ -173,13 +175,26 @@ def _dot(panel: Panel, row: r.Row, score: r.Row) -> list[str]:
     if (bar := _bar(panel, score)) is None:
         return [dot]
     _, top, _, bottom = bar
-    return [f'<path d="M{x:.1f},{bottom:.1f} V{top:.1f}" stroke="{colour(row)}" stroke-width="2"/>', dot]
+    low, high = _ends(score)
+    shape = f"M{x:.1f},{bottom:.1f} V{top:.1f}"
+    shape += _arrow(x, bottom, -6) if low < panel.y_min else ""
+    shape += _arrow(x, top, 6) if high > panel.y_max else ""
+    return [f'<path d="{shape}" fill="none" stroke="{colour(row)}" stroke-width="2"/>', dot]
+
+
+def _arrow(x: float, y: float, back: float) -> str:
+    """The head of an interval that goes on beyond the panel."""
+    return f" M{x - 5:.1f},{y + back:.1f} L{x:.1f},{y:.1f} L{x + 5:.1f},{y + back:.1f}"
 
 
 def _bar(panel: Panel, score: r.Row) -> Box | None:
     """The box of a point's interval, None for a single seed."""
-    low, high = score.get("relative_robustness_ci") or (None, None)
-    if low is None or high is None:
+    if not (ends := _ends(score)):
         return None
-    x, bottom = panel.place(score["relative_compute"], low)
-    return x - 2, panel.place(0, high)[1], x + 2, bottom
+    x, bottom = panel.place(score["relative_compute"], ends[0])
+    return x - 2, panel.place(0, ends[1])[1], x + 2, bottom
+
+
+def _ends(score: r.Row) -> list[float]:
+    """Those of the interval; none for a single seed."""
+    return [end for end in score.get("relative_robustness_ci") or () if end is not None]

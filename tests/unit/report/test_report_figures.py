@@ -205,6 +205,20 @@ def test_the_picture_speaks_of_students_that_were_taught(results):
     assert r.label(row) not in drawn and r.label(r.by_id(results)["undo-0.3-maxent"][0]) in drawn
 
 
+@pytest.mark.parametrize(("high", "cut"), [(1.3, False), (3.0, True)])
+def test_an_interval_is_drawn_whole_or_said_to_go_on(results, high, cut):
+    """Cut off at the panel's edge it looked like one that ends there."""
+    for score in results["scores"]:
+        if score["model"] == "fresh-maxent":
+            score["relative_robustness_ci"] = [0.6, high]
+    drawn = picture.draw(results)
+    intervals = [path for path in drawn.split("<path ") if path.startswith('d="M') and " V" in path]
+    assert sum(path.count(" L") for path in intervals) == 2 * cut, "an arrow's head has two strokes"
+    shown = min(high, 1 + picture.FAR) + 0.08  # from a little below 0
+    oracle = svg.BOTTOM - (svg.BOTTOM - svg.TOP) * 1.08 / shown
+    assert f'cy="{oracle:.1f}" r="6"' in drawn, "the panel is as tall as the interval is long"
+
+
 def test_a_key_that_is_too_long_makes_the_picture_higher(results, monkeypatch):
     def height(drawn: str) -> int:
         return int(drawn.partition('height="')[2].partition('"')[0])
