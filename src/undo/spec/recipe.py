@@ -228,7 +228,8 @@ class Student(Spec):
             if not self.steps:
                 raise ValueError("text_share needs `steps`: when the stop rule will hold is not known beforehand")
             if taught_steps(self.text_share, self.steps) in (0, self.steps):
-                raise ValueError(f"text_share {self.text_share:g} of {self.steps} steps is none of them, or all")
+                share = f"text_share {self.text_share:g} of {self.steps} steps"
+                raise ValueError(f"{share} is none of them, or all; change either")
         return self
 
     @model_validator(mode="after")

@@ -39,8 +39,8 @@ def _grouped_product(first: Any, second: Any, *_: Any, **__: Any) -> int:
     return 2 * groups * first[-2] * first[-1] * second[-1]
 
 
-# torch counts neither the CPU's attention kernel, nor products that add in place, nor those of stacked experts; and up
-# to 2.11 the GPU's kernels not where heads share keys.
+# torch 2.13 counts neither the CPU's attention kernel, nor products that add in place, nor those of stacked experts;
+# torch 2.11 refuses the GPU's kernels where heads share keys.
 _COUNTED = {
     torch.ops.aten.addmm_: _added_product,
     torch.ops.aten._grouped_mm: _grouped_product,
