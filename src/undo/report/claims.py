@@ -220,17 +220,20 @@ def _carries(results: Results) -> Effects:
 
 
 def _few_labels(results: Results) -> Effects:
-    """Teachers of few labels, right or in part wrong, beside one of the same method that saw all: alike students."""
+    """Teachers of few labels, right or in part wrong, beside one of the same method that saw all: alike students.
+
+    What counts of retain is the student's: one that reads what a ruined teacher chose may still learn it.
+    """
     suppress = results["recipe"]["suppress"]
     few = {name: knobs for name, knobs in suppress.items() if knobs.get("label_share", 1) < 1}
     for name, knobs in few.items():
         alike = [other for other in suppress if other not in few and _method(suppress[other]) == _method(knobs)]
         for full in alike[:1]:
-            lost = _lost(results, name, full)
             for id in (row["id"] for row in _taught(results, name) if row["student_init"] == "fresh"):
                 for usual in _taught_like(results, id, full):
+                    lost = _lost(results, id, usual)
                     what = f"{id} ({_labels(knobs)}) against {full}"
-                    yield Effect(what, Share(id, full, usual), lost and f"its teacher: {lost}", bool(lost))
+                    yield Effect(what, Share(id, full, usual), lost and f"its {lost}", bool(lost))
 
 
 def _method(knobs: r.Row) -> str:

@@ -1,6 +1,8 @@
 """results.json to plotly figures. Colour says what a model is, the marker which method is behind it."""
 
 from html import escape
+from itertools import cycle
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
@@ -156,27 +158,45 @@ def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
 
 
 def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
-    """F7: what comes back over the share of labels that suppression saw, for teachers and each kind of student."""
-    scores, first = r.last_scores(results, attack), {id: rows[0] for id, rows in r.by_id(results).items()}
-    made, traces = r.settings_of(results), []
+    """F7: what comes back, and what was kept before, over the share of labels that suppression saw.
+
+    For teachers and each kind of student; a model that kept nothing relearns nothing soon, so neither stands alone.
+    """
+    scores = r.last_scores(results, attack)
+    lines = _label_lines(results, scores)
+    if not lines:
+        return {}
+    recovered = {id: r.scored(score, "recovery") for id, score in scores.items()}
+    kept = {id: r.mean_of(rows, "retain") for id, rows in r.by_id(results).items()}
+    return {
+        "What comes back": _label_figure(results, lines, recovered, "recovery", "forget"),
+        "What was kept": _label_figure(results, lines, kept, "retain before", "retain"),
+    }
+
+
+class _LabelLine(NamedTuple):
+    """Models of one kind and their shares of labels, in per cent."""
+
+    name: str
+    shares: dict[str, float]
+    line: dict[str, str]
+
+
+def _label_lines(results: Results, scores: dict[str, r.Row]) -> list[_LabelLine]:
+    """Attacked teachers, and each kind of student; those that read texts themselves are dotted or dashed."""
+    made, first, lines = r.settings_of(results), {id: rows[0] for id, rows in r.by_id(results).items()}, []
     for method, shares in _label_families(results).items():
         kinds = dict.fromkeys(row["id"].removesuffix(name) for name in shares for row in r.students_of(results, name))
+        dashes = cycle(("dot", "dash", "dashdot"))
         for kind in ("", *kinds):
             share_of = {f"{kind}{name}": share for name, share in shares.items() if f"{kind}{name}" in scores}
-            if not share_of:
-                continue
-            called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
-            id = next(iter(share_of))
-            filtered = id in made and made[id].filter_share is not None
-            line = {"color": style.colour(first[id]), "dash": "dot" if filtered else "solid"}
-            traces.append(_label_line(results, scores, share_of, f"{called}{method}", line))
-    if not traces:
-        return {}
-    figure = style.new_figure(
-        traces, "labelled rows (% of all)", f"recovery ({escape(r.describe_metric(results, 'forget'))})"
-    )
-    figure.update_layout(height=430).update_xaxes(type="log")
-    return {"Label budget": style.by_unit(figure, results, "y", "forget")}
+            if share_of:
+                called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
+                id = next(iter(share_of))
+                filtered = id in made and made[id].filter_share is not None
+                line = {"color": style.colour(first[id]), "dash": next(dashes) if filtered else "solid"}
+                lines.append(_LabelLine(f"{called}{method}", share_of, line))
+    return lines
 
 
 def _label_families(results: Results) -> dict[str, dict[str, float]]:
@@ -195,20 +215,26 @@ def _label_families(results: Results) -> dict[str, dict[str, float]]:
     }
 
 
-def _label_line(
-    results: Results, scores: dict[str, r.Row], share_of: dict[str, float], name: str, line: dict[str, str]
-):
-    found = [r.scored(scores[id], "recovery") for id in share_of]
-    form = r.form_of(results, "forget")
+def _label_figure(
+    results: Results, lines: list[_LabelLine], values: dict[str, r.Estimate], what: str, metric: str
+) -> go.Figure:
+    traces = [_label_trace(line, [values[id] for id in line.shares], r.form_of(results, metric)) for line in lines]
+    title = f"{what} ({escape(r.describe_metric(results, metric))})"
+    figure = style.new_figure(traces, "labelled rows (% of all)", title)
+    figure.update_layout(height=430).update_xaxes(type="log")
+    return style.by_unit(figure, results, "y", metric)
+
+
+def _label_trace(line: _LabelLine, found: list[r.Estimate], form: r.Format) -> go.Scatter:
     return go.Scatter(
-        x=list(share_of.values()),
+        x=list(line.shares.values()),
         y=[e.mean for e in found],
-        error_y=style.error(found, style.faint(line["color"], 0.6)),
-        name=name,
+        error_y=style.error(found, style.faint(line.line["color"], 0.6)),
+        name=line.name,
         mode="lines+markers",
-        line={"width": 2.2, **line},
+        line={"width": 2.2, **line.line},
         customdata=[
-            f"{escape(id)}<br>{e.text(form)}<br>{style.seeds(e.n)}" for id, e in zip(share_of, found, strict=True)
+            f"{escape(id)}<br>{e.text(form)}<br>{style.seeds(e.n)}" for id, e in zip(line.shares, found, strict=True)
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )

@@ -529,6 +529,7 @@ def test_one_folder_has_every_figure(results):
         "alpha-0-0",
         "pareto-0-0",
         "labels-0-0",
+        "labels-0-1",
         "signal-0-0",
     )
     assert all(f'id="{id}"' in html for id in figures)
@@ -670,13 +671,17 @@ def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
         )
         shares.append((teacher - few) / (teacher - full))
     assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
-    (panel,) = label_panels(with_label_shares(results), "relearn").values()
-    lines = {line.name: line for line in panel.data}
-    fresh, filtered = lines["fresh student"], lines["fresh-filter0.5 student"]
-    assert filtered.x == fresh.x == (1, 100) and filtered.line.dash != fresh.line.dash
+    panels = label_panels(with_label_shares(results), "relearn")
+    for panel in panels.values():
+        lines = {line.name: line for line in panel.data}
+        fresh, filtered = lines["fresh student"], lines["fresh-filter0.5 student"]
+        assert filtered.x == fresh.x == (1, 100) and filtered.line.dash != fresh.line.dash
+    retain = [row["retain"] for row in results["models"] if row["id"] == "fresh-rmu"]
+    kept = {line.name: line for line in panels["What was kept"].data}["fresh student"]
+    assert kept.y[0] == pytest.approx(sum(retain) / 3), "beside what comes back"
     results["scores"] = [score for score in results["scores"] if "filter" not in score["model"]]
-    (panel,) = label_panels(with_label_shares(results), "relearn").values()
-    assert "fresh-filter0.5 student" not in {line.name for line in panel.data}, "it was not attacked"
+    for panel in label_panels(with_label_shares(results), "relearn").values():
+        assert "fresh-filter0.5 student" not in {line.name for line in panel.data}, "it was not attacked"
 
 
 def test_what_comes_back_with_the_model_of_use_stands_beside_it(results):
@@ -715,17 +720,21 @@ def test_a_folder_without_records_is_one_line(tmp_path):
     assert isinstance(done.exception, UserError) and "holds no <study>/results.json" in str(done.exception)
 
 
-def test_labels_that_cost_the_teacher_its_retain_are_not_enough(results):
-    """Whatever its student's robustness: there was hardly anything left to pass on."""
-    results = with_label_shares(results)
-    for row in results["models"]:
-        row["retain"] -= 0.6 * (row["id"] == "rmu")
-    row = by_claim(results)["C6", "fresh-rmu (1 % of the labels) against maxent"]
-    assert row.verdict == "fails here" and row.but.startswith("its teacher: retain 35.2")
+def test_labels_that_cost_the_student_its_retain_are_not_enough(results):
+    """Whatever its robustness; what its teacher lost is its own affair, since a filtered one reads texts itself."""
+    results, row = with_label_shares(results), ("C6", "fresh-rmu (1 % of the labels) against maxent")
+    usual = by_claim(results)[row].verdict
+    for model in results["models"]:
+        model["retain"] -= 0.6 * (model["id"] == "rmu")
+    assert by_claim(results)[row].verdict == usual != "fails here"
+    for model in results["models"]:
+        model["retain"] -= 0.6 * (model["id"] == "fresh-rmu")
+    judged = by_claim(results)[row]
+    assert judged.verdict == "fails here" and judged.but.startswith("its retain ")
 
 
 def test_labels_that_specific_recovery_does_not_bear_out_are_enough_in_part(results):
-    """Only a teacher that lost retain makes them useless."""
+    """Only a student that lost retain makes them useless."""
     results = with_label_shares(results)
     for curve in forget_curves(results, "fresh-rmu"):
         curve["points"] = [point | {"forget": -0.1 - 0.01 * curve["seed"]} for point in curve["points"]]
