@@ -79,7 +79,10 @@ def test_its_controls_are_recipes():
             {"undo-0.6-steps0-maxent", "teacher-steps300-maxent", "undo-1-beta1-reinit-steps2400-maxent"},
         ),
         ("knowledge_controls", {"fresh-retain-stream-text0.5-steps2400-maxent"}),
-        ("arithmetic_labels", {"fresh-maxent-0.1", "fresh-filter0.5-maxent-0.1", "fresh-filter0.5-maxent-wrong"}),
+        (
+            "arithmetic_labels",
+            {"fresh-maxent-0.1", "fresh-filter0.5-steps2400-maxent-0.1", "fresh-filter0.5-maxent-wrong"},
+        ),
         ("arithmetic_forget_labels", {"fresh-maxent-0.1", "fresh-maxent"}),
         ("arithmetic_plasticity", {"fresh-temperature2-maxent", "fresh-top8-maxent"}),
         ("arithmetic_teachers", {"fresh-with-rmu-maxent"}),

@@ -321,8 +321,10 @@ def _filtered(results: Results) -> Effects:
     """Plain training on what a teacher finds likely, beside a student that it taught; alike where there is one."""
     for teacher, id in _of_init(results, "fresh"):
         if 0 < (_setting(results, id, "filter_share") or 0) < 1:
-            for other in _told_instead(results, id, teacher) or _fresh(results, teacher):
-                yield Effect(f"{id} against {other}", Less(id, other))
+            alike, lost = _told_instead(results, id, teacher), _lost(results, teacher, "base")
+            for other in alike or _fresh(results, teacher):
+                what = f"{id} against {other}{lost and f' (of {teacher}: {lost})'}"
+                yield Effect(what, Less(id, other), "" if alike else "not taught alike")
 
 
 def _retrained(results: Results) -> Effects:
