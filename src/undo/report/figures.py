@@ -179,7 +179,7 @@ class _LabelLine(NamedTuple):
 
     name: str
     shares: dict[str, float]
-    line: dict[str, str]
+    look: dict[str, str]
 
 
 def _label_lines(results: Results, scores: dict[str, r.Row]) -> list[_LabelLine]:
@@ -194,8 +194,8 @@ def _label_lines(results: Results, scores: dict[str, r.Row]) -> list[_LabelLine]
                 called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
                 id = next(iter(share_of))
                 filtered = id in made and made[id].filter_share is not None
-                line = {"color": style.colour(first[id]), "dash": next(dashes) if filtered else "solid"}
-                lines.append(_LabelLine(f"{called}{method}", share_of, line))
+                look = {"color": style.colour(first[id]), "dash": next(dashes) if filtered else "solid"}
+                lines.append(_LabelLine(f"{called}{method}", share_of, look))
     return lines
 
 
@@ -229,10 +229,10 @@ def _label_trace(line: _LabelLine, found: list[r.Estimate], form: r.Format) -> g
     return go.Scatter(
         x=list(line.shares.values()),
         y=[e.mean for e in found],
-        error_y=style.error(found, style.faint(line.line["color"], 0.6)),
+        error_y=style.error(found, style.faint(line.look["color"], 0.6)),
         name=line.name,
         mode="lines+markers",
-        line={"width": 2.2, **line.line},
+        line={"width": 2.2, **line.look},
         customdata=[
             f"{escape(id)}<br>{e.text(form)}<br>{style.seeds(e.n)}" for id, e in zip(line.shares, found, strict=True)
         ],
