@@ -318,11 +318,14 @@ def _shared_start(results: Results) -> Effects:
 
 
 def _filtered(results: Results) -> Effects:
-    """Plain training on what a teacher finds likely, beside a student that it taught; alike where there is one."""
+    """Plain training on what a teacher finds likely, beside a student that it taught; alike where there is one.
+
+    An unlike student of a teacher that lost retain says nothing: it relearns little, since it learnt little.
+    """
     for teacher, id in _of_init(results, "fresh"):
         if 0 < (_setting(results, id, "filter_share") or 0) < 1:
             alike, lost = _told_instead(results, id, teacher), _lost(results, teacher, "base")
-            for other in alike or _fresh(results, teacher):
+            for other in alike or ([] if lost else _fresh(results, teacher)):
                 what = f"{id} against {other}{lost and f' (of {teacher}: {lost})'}"
                 yield Effect(what, Less(id, other), "" if alike else "not taught alike")
 
