@@ -89,6 +89,18 @@ def test_labels_tell_variants_apart_and_survive_json(attack):
 
 
 @every_training
+def test_muon_is_a_variant_with_rates_of_its_own(attack):
+    both = attack.model_copy(update={"muon_learning_rates": (7e-3,)})
+    added = [variant for variant in both.variants() if variant not in attack.variants()]
+    assert added and all(variant.optim().optimizer == "muon" for variant in added)
+    assert {variant.optim().learning_rate for variant in added} == {7e-3}
+    assert len(both.variants()) == len(attack.variants()) + len(added), "AdamW's variants and their keys stay"
+    for variant in added:
+        assert variant.label()["optimizer"] == "muon"
+        assert type(attack).model_validate(json.loads(variant.model_dump_json())) == variant
+
+
+@every_training
 def test_every_variant_has_an_optimiser(attack):
     for variant in attack.variants():
         optim = variant.optim()

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from undo import data
 from undo.spec.base import Plugin
-from undo.spec.recipe import Optim
+from undo.spec.recipe import Optim, Optimizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from undo.data.corpus import Corpus
     from undo.data.dataset import Item
 
-LearningRates = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+Rate = Annotated[float, Field(gt=0)]
+LearningRates = Annotated[tuple[Rate, ...], Field(min_length=1)]
 Depth = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -72,7 +73,7 @@ class Attack(Plugin, ABC):
 
 
 class Training(Attack, ABC):
-    """An adversary that trains: AdamW, constant rate after one warm-up step, clip 1.0, no weight decay."""
+    """An adversary that trains: constant rate after one warm-up step, clip 1.0, no weight decay."""
 
     axes: ClassVar[dict[str, str]] = {"learning_rates": "learning_rate"}
 
@@ -84,6 +85,10 @@ class Training(Attack, ABC):
     """Steps after which the model is asked the test questions; step 0 is always there."""
     learning_rates: LearningRates
     """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
+    optimizer: Optimizer = Field("adamw", exclude_if=lambda value: value == "adamw")
+    """What the learning rates are those of."""
+    muon_learning_rates: tuple[Rate, ...] = Field((), exclude_if=lambda value: not value)
+    """Rates of further variants, which Muon trains: what is robust to one optimiser need not be to another."""
     gradient_checkpointing: bool = Field(False, exclude_if=lambda value: value is False)
     """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
@@ -97,10 +102,23 @@ class Training(Attack, ABC):
             raise ValueError(f"the attack runs for {self.steps} steps, but is last asked after {last}; {asked}")
         return self
 
+    def variants(self) -> list[Self]:
+        """One per combination of settings: those of `optimizer`, then Muon's at its own rates."""
+        usual = self.model_copy(update={"muon_learning_rates": ()})
+        with_muon = {"optimizer": "muon", "learning_rates": self.muon_learning_rates}
+        muon = usual.model_copy(update=with_muon)
+        return [*Attack.variants(usual), *(Attack.variants(muon) if self.muon_learning_rates else [])]  # type: ignore[list-item]
+
+    def label(self) -> dict[str, Any]:
+        """Its optimiser stands beside the rate."""
+        return {"optimizer": self.optimizer, **super().label()}
+
     def optim(self) -> Optim:
-        """The optimiser of a variant: the published adversary's at its rate."""
+        """The optimiser of a variant: the published adversary's at its rate, AdamW unless the variant is Muon's."""
         published = {"warmup_steps": 1, "betas": (0.9, 0.999), "gradient_checkpointing": self.gradient_checkpointing}
-        return Optim.model_validate({"learning_rate": self.learning_rates[0], **published})
+        return Optim.model_validate(
+            {"optimizer": self.optimizer, "learning_rate": self.learning_rates[0], **published}
+        )
 
     def batches(self, means: Means) -> Callable[[int], Batch]:
         """What it trains on, by step: the adversary's own draws of the skill."""

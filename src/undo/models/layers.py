@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
@@ -41,6 +43,14 @@ def matching_parameters(model: nn.Module, patterns: tuple[str, ...]) -> set[str]
             raise UserError(f"no parameter matches '{pattern}'; {nearest(pattern, known)}")
         picked |= found
     return picked
+
+
+def state_matrices(model: Any) -> list[nn.Parameter]:
+    """The weights that map states to states, stacks of experts included: no embedding, head, convolution or vector."""
+    head = model.get_output_embeddings()
+    others = [module for module in model.modules() if isinstance(module, nn.Embedding | _ConvNd) or module is head]
+    left_out = {id(parameter) for module in others for parameter in module.parameters()}
+    return [p for p in model.parameters() if p.ndim >= 2 and id(p) not in left_out]
 
 
 @contextmanager

@@ -13,11 +13,16 @@ StudentInit = Literal["fresh", "base_init", "noised", "teacher"]
 UNSUPPRESSED = ("base", "oracle")
 """Models that students may learn from although nothing was suppressed in them."""
 Skill = Literal["forget", "neutral"]
+Optimizer = Literal["adamw", "muon"]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optim(Spec):
-    """AdamW and its schedule, alike for every stage."""
+    """The optimiser and its schedule, alike for every stage."""
+
+    optimizer: Optimizer = Field("adamw", exclude_if=lambda value: value == "adamw")
+    """AdamW, or Muon: matrices move by orthogonalised momentum with steps of AdamW's size, embeddings, head and vectors
+    by AdamW."""
 
     learning_rate: float = Field(gt=0)
     """Peak learning rate."""

@@ -76,8 +76,9 @@ def pretrained(model: str, adapter: str | None) -> dict[str, Any]:
 
 def _fit_rates(attack: dict[str, Any], weights: int) -> None:
     share = next((share for most, share in RATES if weights <= most), LEAST_RATES)
-    if "learning_rates" in attack:
-        attack["learning_rates"] = [float(f"{share * rate:.3g}") for rate in attack["learning_rates"]]
+    for rates in ("learning_rates", "muon_learning_rates"):
+        if rates in attack:
+            attack[rates] = [float(f"{share * rate:.3g}") for rate in attack[rates]]
 
 
 def _row_tokens(context: int | None) -> int:

@@ -93,7 +93,8 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
     if job.optim.gradient_checkpointing:  # the reentrant kind trains nothing where the inputs need no gradient
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    optimizer = make_optimizer((p for p in model.parameters() if p.requires_grad), job.optim)
+    moving = (p for p in model.parameters() if p.requires_grad)
+    optimizer = make_optimizer(moving, job.optim, models.state_matrices(model))
     state = checkpoints.load(model, optimizer) if checkpoints else FitState()
     objectives = [job.objective, job.later[1]] if job.later else [job.objective]
     costs = {objective: _step_cost(model, job, objective, device) for objective in objectives}

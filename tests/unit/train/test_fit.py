@@ -86,6 +86,17 @@ def test_a_fit_is_deterministic(tiny_model, job, tmp_path, undisturbed):
     assert results(state) == results(undisturbed[1])
 
 
+def test_a_fit_by_muon_resumes_to_the_same_numbers(tiny_model, job, tmp_path):
+    by_muon = dataclasses.replace(job, optim=Optim(optimizer="muon", learning_rate=1e-2, weight_decay=0.1))
+    whole, killed = copy.deepcopy(tiny_model), copy.deepcopy(tiny_model)
+    state = run(whole, by_muon, tmp_path / "whole", every_s=1e9)
+    assert state.metrics[-1]["loss"] < state.metrics[0]["loss"]
+    with pytest.raises(Killed):
+        run(killed, by_muon, tmp_path / "killed", die_at=4)
+    again = run(copy.deepcopy(tiny_model), by_muon, tmp_path / "killed")
+    assert results(again) == results(state)
+
+
 def test_a_fit_learns(undisturbed):
     _, state = undisturbed
     assert state.step == STEPS and state.metrics[-1]["loss"] < state.metrics[0]["loss"] - 0.5
