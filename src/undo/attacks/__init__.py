@@ -116,9 +116,7 @@ class Training(Attack, ABC):
     def optim(self) -> Optim:
         """The optimiser of a variant: the published adversary's at its rate, AdamW unless the variant is Muon's."""
         published = {"warmup_steps": 1, "betas": (0.9, 0.999), "gradient_checkpointing": self.gradient_checkpointing}
-        return Optim.model_validate(
-            {"optimizer": self.optimizer, "learning_rate": self.learning_rates[0], **published}
-        )
+        return Optim.model_validate({"optimizer": self.optimizer, "learning_rate": self.learning_rates[0], **published})
 
     def batches(self, means: Means) -> Callable[[int], Batch]:
         """What it trains on, by step: the adversary's own draws of the skill."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from undo.data.corpus import Corpus
@@ -60,8 +61,9 @@ class Batch(NamedTuple):
 
     def all(self) -> TokenBatch:
         """The rows of both domains as one, retain first."""
-        ids_BT = torch.cat([self.retain.ids, self.forget.ids])
-        targets_BT = torch.cat([self.retain.targets, self.forget.targets])
+        width = max((rows.ids.shape[1] for rows in self if len(rows.ids)), default=0)
+        ids_BT = torch.cat([F.pad(rows.ids, (0, width - rows.ids.shape[1])) for rows in self])
+        targets_BT = torch.cat([F.pad(rows.targets, (0, width - rows.targets.shape[1]), value=IGNORE) for rows in self])
         counts = self.retain.count, self.forget.count
         count = None if counts[0] is None or counts[1] is None else counts[0] + counts[1]
         return TokenBatch(ids_BT, targets_BT, count)
@@ -81,10 +83,17 @@ def token_batch(rows_BT: np.ndarray, pad: int, index: np.ndarray | None = None) 
 
 
 class Stream:
-    """Endless batches of a packed array, reshuffled every epoch; a step always gets the same rows."""
+    """Endless batches of a packed array, reshuffled every epoch; a step always gets the same rows.
 
-    def __init__(self, rows: np.ndarray, batch_rows: int, pad: int, seed: int) -> None:
-        self.rows, self.batch_rows, self.pad, self.seed = rows, batch_rows, pad, seed
+    A batch holds a row once: where there are fewer rows than `batch_rows`, it is all of them, since twice the same row
+    is the same gradient at twice the price. Padding that all rows end in is cut off. One side of a `mixture` keeps its
+    share of the batch instead, and repeats rows where it has too few.
+    """
+
+    def __init__(self, rows: np.ndarray, batch_rows: int, pad: int, seed: int, mixture: bool = False) -> None:
+        self.rows = rows if mixture else _without_common_padding(rows, pad)
+        self.batch_rows = batch_rows if mixture else min(batch_rows, len(rows))
+        self.pad, self.seed = pad, seed
         self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
 
     def __call__(self, step: int) -> TokenBatch:
@@ -95,10 +104,27 @@ class Stream:
 
     def _row(self, position: int) -> int:
         epoch, place = divmod(position, len(self.rows))
-        if epoch != self._epoch:
-            self._order = np.random.default_rng(derive_seed(self.seed, epoch)).permutation(len(self.rows))
-            self._epoch = epoch
+        if epoch < self._epoch:  # an order depends on the one before it
+            self._epoch, self._order = -1, np.empty(0, dtype=np.int64)
+        while self._epoch < epoch:
+            self._epoch += 1
+            self._order = self._next_order()
         return int(self._order[place])
+
+    def _next_order(self) -> np.ndarray:
+        """The epoch's permutation, but that a batch begun in the epoch before is filled with other rows than it has."""
+        drawn = np.random.default_rng(derive_seed(self.seed, self._epoch)).permutation(len(self.rows))
+        begun = self._epoch * len(self.rows) % self.batch_rows
+        if not begun or len(self.rows) < self.batch_rows:
+            return drawn
+        fresh = drawn[~np.isin(drawn, self._order[-begun:])][: self.batch_rows - begun]
+        return np.concatenate([fresh, drawn[~np.isin(drawn, fresh)]])
+
+
+def _without_common_padding(rows: np.ndarray, pad: int) -> np.ndarray:
+    """Only the last row of a stream is padded, so this shortens a stream of one row."""
+    used = np.flatnonzero((rows != pad).any(axis=0))
+    return rows[:, : used[-1] + 1] if len(used) else rows
 
 
 def share_rows(batch_rows: int, share: float) -> tuple[int, int]:
@@ -113,7 +139,8 @@ def domain_batches(
     """Batches of `batch_rows` rows of the domains (retain, forget), by step; one domain alone gets all of them."""
     forget, retain = share_rows(batch_rows, forget_share)
     rows = {"retain": retain, "forget": forget} if len(domains) > 1 else {domains[0]: batch_rows}
-    streams = {domain: _stream(corpus, domain, role, rows[domain], seed) for domain in domains}
+    mixture = len(domains) > 1
+    streams = {domain: _stream(corpus, domain, role, rows[domain], seed, mixture) for domain in domains}
     none = _no_rows(corpus)
     retain, forget = (streams.get(domain, lambda step: none) for domain in ("retain", "forget"))
     return lambda step: Batch(retain(step), forget(step))
@@ -180,7 +207,7 @@ def mixed_adversary_batches(
     """The adversary's draws of the skill, counted as forget rows, and of another domain; `rows` says how many each."""
     none = _no_rows(corpus)
     forget, retain = (
-        _stream(corpus, domain, "attack", count, seed) if count else lambda step: none
+        _stream(corpus, domain, "attack", count, seed, mixture=all(rows)) if count else lambda step: none
         for domain, count in zip((skill, other), rows, strict=True)
     )
     return lambda step: Batch(retain=retain(step), forget=forget(step))
@@ -201,6 +228,6 @@ def _no_rows(corpus: Corpus) -> TokenBatch:
     return token_batch(np.empty((0, corpus.tokenizer.model_max_length), dtype=np.int32), corpus.pad)
 
 
-def _stream(corpus: Corpus, domain: Domain, role: str, batch_rows: int, seed: int) -> Stream:
+def _stream(corpus: Corpus, domain: Domain, role: str, batch_rows: int, seed: int, mixture: bool = False) -> Stream:
     own_seed = derive_seed(seed, domain, role)
-    return Stream(corpus.rows(domain, role), batch_rows, corpus.pad, own_seed)
+    return Stream(corpus.rows(domain, role), batch_rows, corpus.pad, own_seed, mixture)

@@ -55,7 +55,7 @@ class TeacherOutputs:
 
     def _read(self, name: str, batch: Batch) -> Tensor:
         parts = [
-            torch.from_numpy(self.arrays[f"{name}-{domain}"][rows.index])
+            torch.from_numpy(self.arrays[f"{name}-{domain}"][rows.index][:, : rows.ids.shape[1]])
             for domain, rows in zip(Batch._fields, batch, strict=True)
             if rows.index is not None and len(rows.index)
         ]

@@ -17,7 +17,7 @@ from undo.stages.pretrain import next_token_loss
 if TYPE_CHECKING:
     from undo.train.loop import FitJob
 
-VERSION = 2
+VERSION = 3
 
 
 class Attacked(NamedTuple):

@@ -13,7 +13,7 @@ from undo.stages.evaluate import evaluation_of, scorer
 from undo.stages.pretrain import initial_model, next_token_loss
 from undo.stages.teach import forward_flops
 
-VERSION = 4
+VERSION = 5
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:

@@ -9,7 +9,7 @@ from undo.spec.keys import derive_seed
 from undo.spec.recipe import Optim
 from undo.stages import Context, Outcome
 
-VERSION = 2
+VERSION = 3
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:

@@ -11,7 +11,7 @@ from undo.spec.registry import load
 from undo.stages import Context, Outcome
 from undo.stages.pretrain import initial_model
 
-VERSION = 4
+VERSION = 5
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from undo.spec.recipe import Optim
 
-
 MOMENTUM = 0.95
 """Muon's, by Nesterov's rule: the published setting."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)

@@ -33,10 +33,39 @@ def test_a_batch_depends_on_seed_and_step_alone(rows, batch_rows, steps):
 @given(rows=st.integers(1, 9), batch_rows=st.integers(1, 12))
 def test_every_epoch_visits_every_row_once(rows, batch_rows):
     epochs = 3
-    steps = -(-rows * epochs // batch_rows)
+    steps = -(-rows * epochs // min(rows, batch_rows))
     order = seen(Stream(numbered(rows), batch_rows, PAD, seed=7), range(steps))
     for epoch in range(epochs):
         assert sorted(order[epoch * rows : (epoch + 1) * rows]) == list(range(2, rows + 2))
+
+
+@given(rows=st.integers(1, 40), batch_rows=st.integers(1, 12), seed=st.integers(0, 5))
+def test_a_batch_holds_no_row_twice(rows, batch_rows, seed):
+    """Of fewer rows than asked for it is all of them, and where an epoch ends in a batch the next one begins apart."""
+    stream = Stream(numbered(rows), batch_rows, PAD, seed)
+    for step in range(60):
+        drawn = stream(step).ids[:, 0].tolist()
+        assert len(drawn) == len(set(drawn)) == min(rows, batch_rows)
+
+
+def test_one_side_of_a_mixture_keeps_its_share_by_repeating_rows():
+    stream = Stream(numbered(3), 8, PAD, seed=7, mixture=True)
+    assert sorted(seen(stream, range(3))) == sorted([2, 3, 4] * 8)
+
+
+def test_padding_that_every_row_ends_in_is_cut_off():
+    """The adversary's few facts are one row, half of it padding."""
+    short = np.array([[5, 6, END, PAD, PAD, PAD]], dtype=np.int32)
+    batch = Stream(short, 8, PAD, seed=1)(0)
+    assert batch.ids.tolist() == [[5, 6, END]] and batch.tokens() == 2
+    both = np.array([[5, 6, END, 7, 8, END], [5, END, PAD, PAD, PAD, PAD]], dtype=np.int32)
+    assert Stream(both, 8, PAD, seed=1)(0).ids.shape == (2, 6)
+    none = token_batch(np.empty((0, 6), dtype=np.int32), PAD)
+    assert Batch(none, batch).all().ids.tolist() == [[5, 6, END]]
+    other = token_batch(np.array([[9, 9, 9, 9, 9, END]], dtype=np.int32), PAD)
+    rows = Batch(other, batch).all()
+    assert rows.ids.shape == (2, 6) and rows.targets[1].tolist() == [6, END, IGNORE, IGNORE, IGNORE, IGNORE]
+    assert rows.tokens() == batch.tokens() + other.tokens()
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
