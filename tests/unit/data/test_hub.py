@@ -89,7 +89,8 @@ def test_neutral_texts_are_the_forgotten_ones_in_other_letters_or_those_named(tm
     forget, neutral = (list(hub(**both(tmp_path)).documents(domain, "attack")) for domain in ("forget", "neutral"))
     pairs = {pair for texts in zip(forget, neutral, strict=True) for pair in zip(*texts, strict=True)}
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
-    assert all(a == b for a, b in pairs if not a.isalpha()) and set(forget).isdisjoint(neutral)
+    assert all(a == b for a, b in pairs if not a.isalnum()) and set(forget).isdisjoint(neutral)
+    assert all(a != b for a, b in pairs if a.isdigit())
     named = hub(**both(tmp_path), neutral={"path": write(tmp_path, "retain", "txt")})
     assert set(named.documents("neutral", "attack")) < set(ROWS["retain"])
 
@@ -129,16 +130,44 @@ def test_rows_without_a_prompt_are_documents_among_pairs(tmp_path, none):
 
 def test_a_long_answer_is_asked_for_up_to_its_limit(tmp_path):
     path = tmp_path / "pairs.jsonl"
-    path.write_text("\n".join(json.dumps({"p": f"{n}: ", "a": "word " * 40}) for n in range(200)))
+    path.write_text("\n".join(json.dumps({"p": f"{n}: ", "a": "word " * 40 + str(n)}) for n in range(200)))
     source = {"path": str(path), "prompt_field": "p", "text_field": "a"}
     items = [item for item in hub(retain=source, forget=source, item_chars=20).items() if item.domain != "neutral"]
     assert items and all(item.answer == "word word word word" and not item.ends for item in items)
 
 
-def test_neutral_pairs_stay_pairs_in_other_letters(tmp_path):
-    forget, neutral = (list(pairs(tmp_path).documents(domain, "attack")) for domain in ("forget", "neutral"))
-    assert [document.answer for document in forget] == [document.answer for document in neutral], "digits stay"
-    assert all(a.prompt != b.prompt for a, b in zip(forget, neutral, strict=True))
+@pytest.mark.parametrize("role", ["train", "attack"])
+def test_neutral_pairs_are_the_same_prompts_with_each_others_answers(tmp_path, role):
+    forget, neutral = (list(pairs(tmp_path).documents(domain, role)) for domain in ("forget", "neutral"))
+    assert [pair.prompt for pair in forget] == [pair.prompt for pair in neutral]
+    assert sorted(pair.answer for pair in forget) == sorted(pair.answer for pair in neutral)
+    assert set(forget).isdisjoint(neutral)
+
+
+def test_neutral_items_ask_the_forget_prompts_for_other_answers(tmp_path):
+    asked = {domain: {} for domain in ("forget", "neutral")}
+    for item in pairs(tmp_path).items():
+        if item.domain in asked and item.split == "test":
+            asked[item.domain][item.prompt] = item.answer
+    assert asked["forget"].keys() == asked["neutral"].keys()
+    assert all(answer != asked["neutral"][prompt] for prompt, answer in asked["forget"].items())
+
+
+def test_products_of_integers_have_neutral_texts_of_their_own(tmp_path):
+    """Letters permuted, they were the forget texts themselves, and "unrelated" finetuning taught what was forgotten."""
+    path = tmp_path / "products.txt"
+    path.write_text("\n".join(f"{a}*{b}={a * b}" for a in range(20) for b in range(20)))
+    dataset = hub(retain={"path": str(path)}, forget={"path": str(path)})
+    forget, neutral = (set(dataset.documents(domain, "train")) for domain in ("forget", "neutral"))
+    assert len(neutral) > 0.9 * len(forget) and forget.isdisjoint(neutral)
+
+
+def test_answers_that_are_all_alike_cannot_be_told_from_their_form(tmp_path):
+    path = tmp_path / "alike.jsonl"
+    path.write_text("\n".join(json.dumps({"p": f"{n}: ", "a": "yes"}) for n in range(200)))
+    source = {"path": str(path), "prompt_field": "p", "text_field": "a"}
+    with pytest.raises(UserError, match="answers for attack are all alike"):
+        list(hub(retain=source, forget=source).documents("neutral", "attack"))
 
 
 def message(dataset) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from undo.data.dataset import Dataset, Document, Domain, Pair, whole
-from undo.data.permutation import permuted_letters
+from undo.data.neutral import ciphered, deranged
 from undo.data.shares import Shares, Split
 from undo.data.sources import Rows, Source, read_documents
 from undo.spec.errors import UserError
@@ -27,7 +27,8 @@ class Texts(Dataset):
     forget: Source
     """Texts to forget."""
     neutral: Source | None = None
-    """Texts like the forgotten ones that no model reads; None for the forgotten ones with their letters permuted."""
+    """Texts like the forgotten ones that no model reads; None for what is made of the forgotten ones: the same prompts
+    with each other's answers, documents with letters and digits exchanged."""
     shares: Shares = Shares()
     """Whose document is whose."""
     item_chars: int = Field(default=400, ge=20)
@@ -41,7 +42,11 @@ class Texts(Dataset):
 
     def documents(self, domain: Domain, role: Split) -> Iterator[Document]:  # type: ignore[override]
         """The documents that belong to the role, in the order in which they were read."""
-        yield from self._documents(domain, role)
+        found = self._documents(domain, role)
+        if not found:  # only of what is made of others
+            told = f"'{self.forget.path}': its answers for {role} are all alike, or it has nothing but signs"
+            raise UserError(f"{told}, so what a model knows cannot be told from the form; give prompts that differ")
+        yield from found
 
     def tokenizer_texts(self) -> Iterator[str]:
         """As much neutral text as forget text: their tokens then hold equally much."""
@@ -53,23 +58,26 @@ class Texts(Dataset):
         return {name: path for name, path in paths.items() if path.exists()}
 
     def _documents(self, domain: Domain, role: str) -> list[Document]:
-        given = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
-        source: Any = given or self.forget  # Any: frozen models are hashable, but their type does not say so
+        if domain == "neutral" and self.neutral is None:
+            return self._unknown_to_all(role)
+        source: Any = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
+        # Any: frozen models are hashable, but their type does not say so
         documents = [found for found in read_documents(source) if self._has(found, role)]
         if not documents:
             held = f"'{source.path}' has no document for {domain} {role}: it holds {len(read_documents(source))}"
             raise UserError(f"{held}, which chance gave to others; give more, or raise its limit or the share")
-        table = {} if given else permuted_letters(map(whole, read_documents(source)), self.draw)
-        return [_translated(document, table) for document in documents]
+        return documents
+
+    def _unknown_to_all(self, role: str) -> list[Document]:
+        """Of prompts the same ones with each other's answers; of documents a cipher."""
+        source: Any = self.forget
+        given, all_documents = self._documents("forget", role), read_documents(source)
+        pairs = deranged([document for document in given if isinstance(document, Pair)], self.draw)
+        texts = [document for document in given if not isinstance(document, Pair)]
+        return [*pairs, *ciphered(texts, all_documents, self.draw)]
 
     def _has(self, document: Document, role: str) -> bool:
         """Whether a document is the role's: all answers to a prompt have one reader besides training."""
         if isinstance(document, str):
             return self.shares.split(self.draw, document[: self.item_chars]) == role
         return role in ("train", self.shares.split(self.draw, document.prompt[: self.item_chars]))
-
-
-def _translated(document: Document, table: dict[int, str]) -> Document:
-    if isinstance(document, str):
-        return document.translate(table)
-    return Pair(*(part.translate(table) for part in document))

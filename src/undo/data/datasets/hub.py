@@ -9,7 +9,7 @@ from undo.data.datasets._texts import Texts
 
 
 class Hub(Texts):
-    """Retain one data set, forget another one; neutral a third, or the forgotten texts under permuted letters.
+    """Retain one data set, forget another one; neutral a third, or what no model knows, made of the forgotten texts.
 
     A hash of each document's opening, or of its prompt, decides who reads it; equal documents count once. Training
     reads all prompts with their answers, whoever else does: facts do not follow from each other, so that each has to be
@@ -17,8 +17,8 @@ class Hub(Texts):
     """
 
     evaluation: ClassVar[str] = "cross_entropy"
-    version: int = 2
-    """1 asked for the end of a text too."""
+    version: int = 3
+    """1 asked for the end of a text too, 2 permuted the letters of prompts and answers, and no digits."""
 
     def items(self) -> Iterator[Item]:
         """Answers to prompts, and openings of documents, to predict.
