@@ -20,7 +20,7 @@ from undo.study.certificate import Certificate, certify
 from undo.study.executor import Listener
 from undo.study.plan import ModelNode, Plan, Stage, make_plan
 from undo.study.robustify import METHOD, recipe_of_distil, recipe_of_robustify, recipe_of_suppress
-from undo.study.runner import Study, run_study, save_recipe
+from undo.study.runner import Study, run_study, save_recipe, save_results
 
 SHARD_SIZE = "5GB"
 """The largest file of weights, as transformers writes them."""
@@ -268,12 +268,15 @@ def _handed_over(study: Study, out: Path, shard_size: str) -> Robustified:
     assert study.plan.origin is not None
     places = {node.id: store.folder(node.stage) / "model" for node in (student, teacher)}
     precision = models.export_model(places[student.id], study.plan.origin.folder, out / "model", shard_size)
-    certificate = certify(study, store, student.id, out / "model")
     suppressed = certify(study, store, teacher.id, places[teacher.id])
+    certificate = certify(study, store, student.id, out / "model", suppressed)
     write_certificate(certificate, out)
     write_certificate(suppressed, out / "suppressed")
     write_atomically(out / "model" / CARD, render_card(study.results, student.id, certificate, suppressed, precision))
     save_recipe(study.plan.recipe, out / "recipe.yaml")
+    study.results["verdict"] = {"model": student.id, "outcome": certificate.outcome, "headline": certificate.headline}
+    save_results(study)
+    write_report(study.folder)
     return Robustified(out / "model", certificate, suppressed, study)
 
 

@@ -46,6 +46,8 @@ class Attack(Plugin, ABC):
     """Whether step 0 is the model itself, asked the usual questions: that point is known from its evaluation."""
     leaves_model: ClassVar[bool] = False
     """Whether the attack is an addition that can be left off (a prompt, a read-out): it costs nothing elsewhere."""
+    needs_control: ClassVar[bool] = False
+    """Whether it may bring out of any model what that never knew: without a control it decides no verdict."""
 
     def variants(self) -> list[Self]:
         """Copies of the attack that hold one setting of each axis; the worst case over them is the attack's result."""

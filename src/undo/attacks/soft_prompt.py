@@ -14,6 +14,7 @@ class SoftPrompt(Training):
     """Trains nothing but the vectors, which begin as embeddings of tokens drawn by the seed."""
 
     leaves_model: ClassVar[bool] = True
+    needs_control: ClassVar[bool] = True  # alone it can elicit anything (arXiv 2502.15836)
 
     tokens: int = Field(8, ge=1)
     """Vectors before the text."""

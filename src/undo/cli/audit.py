@@ -29,9 +29,9 @@ def audit(
 ) -> int:
     """Attack a model with a suite of adversaries, and certify the worst case."""
     from undo import api
-    from undo.cli.errors import tell
+    from undo.cli.errors import exit_code, tell
     from undo.cli.progress import open_progress
-    from undo.cli.summary import print_benchmarks
+    from undo.cli.summary import print_benchmarks, print_verdict
     from undo.spec.errors import UserError
     from undo.study.environment import available_cores
 
@@ -44,21 +44,8 @@ def audit(
         certificate = api.run_audit(recipe, out, processes, listener)
     for failure in certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
-    print(certificate.verdict)
+    print_verdict(certificate)
     print_benchmarks(certificate.benchmarks)
     print(f"certificate: {out / 'certificate.json'}")
     print(f"report: {out / 'certificate.html'}")
-    return _exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))
-
-
-def _exit_code(fraction: float | None, limit: float | None, failed: bool) -> int:
-    """What was found counts more than what failed; a question that cannot be answered is no pass."""
-    from undo.cli.errors import ABOVE_LIMIT, DONE, FAILED, tell
-
-    if limit is not None and fraction is None:
-        tell("undecided: no recovered fraction is known, so --fail-above has no answer")
-        return FAILED
-    if limit is not None and fraction is not None and fraction > limit:
-        tell(f"above the limit: {fraction:.2f} was recovered, --fail-above is {limit:g}")
-        return ABOVE_LIMIT
-    return FAILED if failed else DONE
+    return exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))

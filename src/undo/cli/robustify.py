@@ -34,11 +34,14 @@ def robustify(
     ),
     save_recipe: Annotated[Path | None, typer.Option(help="Write the recipe to look at or change, and leave.")] = None,
     shard_size: Annotated[str, typer.Option(help="Largest file of weights.")] = "5GB",
+    fail_above: Annotated[
+        float | None, typer.Option(min=0, help="Exit code 3 where more than this fraction came back.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: the cores.")] = None,
 ) -> int:
     """Make a model forget for good: suppress, noise, distil, attack, report."""
     from undo import api
-    from undo.cli.errors import DONE, FAILED
+    from undo.cli.errors import DONE, exit_code
     from undo.cli.progress import open_progress
     from undo.study.environment import available_cores
 
@@ -53,20 +56,21 @@ def robustify(
     with open_progress(api.plan(recipe), out, processes) as listener:
         made = api.run_robustify(recipe, out, processes, listener, shard_size)
     _tell(made, out)
-    return FAILED if made.certificate.failures else DONE
+    certificate = made.certificate
+    return exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))
 
 
 def _tell(made: Any, out: Path) -> None:
     """What came of it, and where it is."""
     from undo.cli.errors import tell
-    from undo.cli.summary import print_attacks, print_benchmarks
+    from undo.cli.summary import print_attacks, print_benchmarks, print_verdict
 
     for failure in made.certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
+    print_verdict(made.certificate)
     print_attacks(made.certificate, made.suppressed)
     print_benchmarks(made.certificate.benchmarks)
-    print(f"suppressed only: {made.suppressed.verdict}")
-    print(f"this model: {made.certificate.verdict}")
+    print(f"suppressed only: {made.suppressed.headline}")
     print(f"model and card: {made.model}")
     print(f"certificate: {out / 'certificate.html'}")
     print(f"report: {made.study.folder / 'report' / 'index.html'}")

@@ -119,6 +119,14 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
+def print_verdict(certificate: Certificate) -> None:
+    """The headline on a line of its own, what stands behind it, and what else a reader must know."""
+    print(certificate.headline)
+    print(certificate.verdict.removeprefix(certificate.headline).strip())
+    for warning in certificate.warnings:
+        print(f"warning: {warning}")
+
+
 def print_attacks(certificate: Certificate, suppressed: Certificate) -> None:
     """The worst of every attack on a model that was made to forget, beside its teacher."""
     table = Table(title=f"Worst of every attack, {certificate.metric['unit']}", title_justify="left")

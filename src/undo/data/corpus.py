@@ -22,10 +22,12 @@ ROLES = {"train": ("retain", "forget"), "attack": DOMAINS}
 """Who reads which domains: training never sees the neutral skill, every adversary has draws of its own."""
 Texts = dict[tuple[Domain, str], list[Document]]
 """Documents by domain and role."""
+Counts = dict[str, dict[str, int]]
+"""`tokens` and `rows` by stream, such as `forget/train`."""
 
 
-def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Path) -> dict[str, int]:
-    """Builds the folder with a tokenizer that learns the texts. Returns the number of tokens per stream."""
+def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Path) -> Counts:
+    """Builds the folder with a tokenizer that learns the texts. Returns tokens and rows per stream."""
     texts = _texts(dataset)
     # The neutral skill's words too: a token budget must buy as many neutral documents as forget ones.
     learnt = chain(map(whole, chain(*texts.values())), dataset.tokenizer_texts())
@@ -34,10 +36,11 @@ def write_corpus(dataset: Dataset, vocab_size: int, row_tokens: int, folder: Pat
 
 def write_corpus_for(
     tokenizer: PreTrainedTokenizerBase, vocabulary: int, dataset: Dataset, row_tokens: int, folder: Path
-) -> dict[str, int]:
+) -> Counts:
     """Builds the folder with a model's own tokenizer; `vocabulary` is the number of tokens that the model knows.
 
-    Returns the number of tokens per stream. Raises UserError where a text has a token that the model does not know.
+    Returns the numbers of tokens and of rows per stream. Raises UserError where a text has a token that the model does
+    not know.
     """
     texts, tokenizer = _texts(dataset), copy.deepcopy(tokenizer)
     tokenizer.model_max_length = row_tokens
@@ -54,14 +57,15 @@ def _texts(dataset: Dataset) -> Texts:
     return {(d, role): list(dataset.documents(d, role)) for role, domains in ROLES.items() for d in domains}
 
 
-def _write(dataset: Dataset, texts: Texts, tokenizer: PreTrainedTokenizerBase, folder: Path) -> dict[str, int]:
+def _write(dataset: Dataset, texts: Texts, tokenizer: PreTrainedTokenizerBase, folder: Path) -> Counts:
     tokenizer.save_pretrained(folder / "tokenizer")
-    counts = {}
+    counts: Counts = {"tokens": {}, "rows": {}}
     for (domain, role), documents in texts.items():
         encoded = _closed(tokenizer, documents)
         rows = pack(encoded, tokenizer.model_max_length, row_padding(tokenizer))
         np.save(folder / f"rows-{domain}-{role}.npy", rows)
-        counts[f"{domain}/{role}"] = sum(map(len, encoded))
+        counts["tokens"][f"{domain}/{role}"] = sum(map(len, encoded))
+        counts["rows"][f"{domain}/{role}"] = len(rows)
     with open(folder / "items.jsonl", "w", encoding="utf-8") as file:
         file.writelines(json.dumps(item._asdict()) + "\n" for item in dataset.items())
     return counts
@@ -110,6 +114,12 @@ class Corpus:
         opening = opening_id(self.tokenizer)
         documents = [ids[ids != opening] for ids in np.split(flat, ends + 1)[:-1]]
         return [str(self.tokenizer.decode(ids.tolist(), skip_special_tokens=True)) for ids in documents]
+
+    def swaps_answers(self) -> bool:
+        """Whether its neutral test items are prompts of its forget items with each other's answers."""
+        tested = [item for item in self.items() if item.split == "test"]
+        forget, neutral = ({i.prompt for i in tested if i.domain == domain} for domain in ("forget", "neutral"))
+        return bool(neutral) and "" not in neutral and neutral <= forget
 
     def items(self) -> list[Item]:
         """Every evaluation item."""

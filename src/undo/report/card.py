@@ -20,9 +20,12 @@ def render_card(
     assert certificate.before is not None
     prompts = recipe["data"]["dataset"]["forget"]["prompt_field"] is not None
     return template("card.md").render(
+        title=_title(certificate),
         before=certificate.before,
         forget=certificate.forget,
-        verdict=certificate.verdict,
+        headline=certificate.headline,
+        verdict=certificate.verdict.removeprefix(certificate.headline).strip(),
+        warnings=certificate.warnings,
         facts=_facts(results, row, precision),
         unit=certificate.metric["unit"],
         n_forget=f"{results['metrics']['forget']['n_items']:,}",
@@ -39,6 +42,16 @@ def render_card(
         shares=_shares(recipe["data"]["dataset"]["shares"], prompts),
         version=__version__,
     )
+
+
+def _title(certificate: Certificate) -> str:
+    """No more than the verdict: a model is without what it forgot only where that is gone."""
+    assert certificate.before is not None
+    model, texts = certificate.before["name"], certificate.forget["name"]
+    if certificate.outcome == "GONE":
+        return f"{model} without {texts}"
+    found = {"COMES BACK": "it comes back", "NOT GONE": "it is not gone"}.get(certificate.outcome, "undecided")
+    return f"{model}, made to forget {texts}: {found}"
 
 
 def _named(row: r.Row) -> dict[str, str]:

@@ -38,6 +38,7 @@ def render(certificate: Certificate) -> str:
     """The page's HTML."""
     return template("certificate.html").render(
         certificate=certificate,
+        details=certificate.verdict.removeprefix(certificate.headline).strip(),
         given={role: getattr(certificate, role) for role in ("model", "oracle", "before", "forget", "retain")},
         bars=bars(certificate),
         rows=attacks_table(certificate),
@@ -68,7 +69,7 @@ def _severity(certificate: Certificate) -> Callable[[Row], tuple[bool, float, fl
 
     def severity(row: Row) -> tuple[bool, float, float]:
         fraction = -math.inf if row.recovered_fraction is None else row.recovered_fraction
-        return row.within_utility, fraction, sign * row.recovery
+        return row.within_utility and row.decides, fraction, sign * row.recovery
 
     return severity
 
@@ -76,7 +77,7 @@ def _severity(certificate: Certificate) -> Callable[[Row], tuple[bool, float, fl
 def _bar(row: Row) -> Bar:
     fraction = row.recovered_fraction or 0.0
     low, high = (_place(value) for value in row.recovered_fraction_interval or (fraction, fraction))
-    return Bar(row.attack, r.percent(fraction), _place(fraction), low, high - low, row.within_utility)
+    return Bar(row.attack, r.percent(fraction), _place(fraction), low, high - low, row.within_utility and row.decides)
 
 
 def _place(fraction: float) -> float:
@@ -89,20 +90,24 @@ def attacks_table(certificate: Certificate) -> Table:
     form = r.percent if certificate.metric["unit"] == "fraction" else r.plain
     unit = "%" if certificate.metric["unit"] == "fraction" else certificate.metric["unit"]
     columns = [("budget", "steps"), ("recovery", f"forget, {unit}"), ("oracle", "same attack's best, same unit")]
+    if paired := any(row.neutral is not None for row in certificate.attacks):
+        columns += [("each other's answers", "same prompts"), ("specific recovery", "forget less these")]
     columns += [("recovered fraction", ""), ("retain loss", "nats per token"), ("within utility", "")]
     return Table(
-        "Every attack, variant and budget", "attack", columns, [_line(row, form) for row in certificate.attacks]
+        "Every attack, variant and budget", "attack", columns, [_line(row, form, paired) for row in certificate.attacks]
     )
 
 
-def _line(row: Row, form: r.Format) -> Line:
+def _line(row: Row, form: r.Format, paired: bool) -> Line:
+    swapped = [_cell(row.neutral, form), _cell(row.specific_recovery, r.plain, row.specific_recovery_interval)]
     cells = [
         Cell(f"{row.budget:,}", row.budget),
         _cell(row.recovery, form, row.recovery_interval),
         _cell(row.oracle, form),
+        *(swapped if paired else []),
         _cell(row.recovered_fraction, r.percent, row.recovered_fraction_interval),
         _cell(row.retain_loss, r.plain),
-        Cell("yes" if row.within_utility else "no"),
+        Cell(("yes" if row.decides else "yes, decides nothing") if row.within_utility else "no"),
     ]
     return Line(f"{row.attack} {r.variant_label(row.variant)}".strip(), cells)
 

@@ -19,14 +19,18 @@ class Finding:
 
 
 def answer(results: Results) -> list[str]:
-    """Three sentences: what came back to whom, for how many suppressed models distillation helped, how it was asked."""
+    """What came back to whom, for how many suppressed models distillation helped, and how it was asked.
+
+    Where a given model was made to forget, its verdict comes first.
+    """
     attack, scores = _largest(results)
     if not scores and not results["recipe"].get("attacks", True):
         count = len(r.of_role(results, "teacher"))
         return [f"This study attacks nothing: it looks for settings, of which {count} are shown before any attack."]
     if not scores:
         return ["No attack has been finished, so this study does not answer anything yet."]
-    parts = [_came_back(results, attack, scores), _verdict(results, scores), _asked(results, attack)]
+    parts = [results.get("verdict", {}).get("headline", "")]
+    parts += [_came_back(results, attack, scores), _verdict(results, scores), _asked(results, attack)]
     return [part for part in parts if part]
 
 

@@ -130,6 +130,11 @@ class Suppress(Spec):
     """What the method trains: the base, or its untrained weights (methods that localise while they train)."""
     steps: int = Field(ge=1)
     """Steps of suppression."""
+    max_signal: float | None = Field(None, gt=0, lt=1, exclude_if=lambda value: value is None)
+    """Go on by `steps` at a time until the teacher says at most this share of what the base says about the right forget
+    token; without it, `steps` it is."""
+    max_steps: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
+    """Steps at most; a teacher that still says more then ends the study before anything is distilled from it."""
     batch_rows: int = Field(16, ge=1)
     """Retain rows per step, and as many forget rows."""
     label_share: float = Field(1.0, gt=0, le=1)
@@ -139,6 +144,14 @@ class Suppress(Spec):
     label_precision: float = Field(1.0, gt=0, le=1)
     """Share of the rows labelled forget that are; the others are retain rows with a wrong label."""
     optim: Optim
+
+    @model_validator(mode="after")
+    def _ends_by_one_rule(self) -> "Suppress":
+        if (self.max_signal is None) != (self.max_steps is None):
+            raise ValueError("max_signal and max_steps belong together: a share to reach, and the steps it may take")
+        if self.max_steps is not None and self.max_steps < self.steps:
+            raise ValueError(f"max_steps {self.max_steps} is less than steps {self.steps}; raise it, or lower steps")
+        return self
 
     @model_validator(mode="after")
     def _micro_batches_fit_method(self) -> "Suppress":

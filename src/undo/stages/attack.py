@@ -52,7 +52,8 @@ def prepare(settings: dict[str, Any], corpus: Any, model: Any) -> Attacked:
     skill = settings["skill"]
     means = Means(corpus, skill, derive_seed(settings["seed"], "attack", skill))
     model = attack.wrap(model, means)
-    examine = examiner(settings, corpus, _domains(attack, skill), lambda items: attack.questions(items, means))
+    domains = _domains(attack, skill) + (["neutral"] if _asks_control(settings, corpus) else [])
+    examine = examiner(settings, corpus, domains, lambda items: attack.questions(items, means))
     job = _job(attack, means, model, examine) if isinstance(attack, Training) else None
     return Attacked(attack, model, examine, job)
 
@@ -62,6 +63,14 @@ def _domains(attack: Any, skill: str) -> list[str]:
     if attack.leaves_model:
         return [skill]
     return ["forget", "retain"] if skill == "forget" else [skill, "forget", "retain"]
+
+
+def _asks_control(settings: dict[str, Any], corpus: Any) -> bool:
+    """Whether an attack on the forget skill also asks the same prompts for each other's answers.
+
+    Finetuning teaches the form of an answer too: that lowers the loss of every answer, knowledge that of the right one.
+    """
+    return bool(settings.get("certify")) and settings["skill"] == "forget" and corpus.swaps_answers()
 
 
 def _job(attack: Training, means: Means, model: Any, examine: Callable) -> FitJob:

@@ -11,7 +11,7 @@ from undo.spec.errors import UserError
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
 
-VERSION = 1
+VERSION = 2
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
@@ -22,7 +22,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         counts = data.write_corpus(dataset, settings["vocab_size"], rows, context.folder)
     else:
         counts = _for_model(adopted, dataset, rows, context.folder)
-    return Outcome(evals={"tokens": counts})
+    return Outcome(evals=counts)
 
 
 def _here(dataset: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def _here(dataset: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
     return placed(dataset, {name: str(path) for name, path in inputs.items() if name != "model"})
 
 
-def _for_model(adopted: Path, dataset: Any, row_tokens: int, folder: Path) -> dict[str, int]:
+def _for_model(adopted: Path, dataset: Any, row_tokens: int, folder: Path) -> dict[str, dict[str, int]]:
     vocabulary, context = models.limits(adopted)
     if context is not None and row_tokens > context:
         raise UserError(f"data.row_tokens is {row_tokens}, but the model reads {context} tokens at most; lower it")

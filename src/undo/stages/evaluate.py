@@ -122,15 +122,38 @@ def disruption(model: Any, base: Any, corpus: Any) -> dict[str, float]:
     )
     with torch.inference_mode():
         moved = objectives.forward_kl(models.predict(model, retain), models.predict(base, retain), retain.targets)
-        predicted = models.predict(model, forget)
-        uniform = objectives.uniform_kl(predicted, forget.targets)
-        loss = objectives.cross_entropy(predicted, forget.targets)
-    signal = uniform + math.log(predicted.vocabulary) - loss
+        uniform = objectives.uniform_kl(models.predict(model, forget), forget.targets)
     return {
         "retain_kl_from_base": moved.item(),
         "forget_kl_from_uniform": uniform.item(),
-        "forget_signal": signal.item(),
+        "forget_signal": forget_signal(model, corpus),
     }
+
+
+def forget_signal(model: Any, corpus: Any) -> float:
+    """By how much the log-probability of the right forget token exceeds the vocabulary's mean, nats per token.
+
+    On the adversary's rows, which no training reads; the test items are others.
+    """
+    import torch
+
+    rows = data.first_rows(corpus, "forget", "attack", ROWS).to(model.device)
+    with torch.inference_mode():
+        predicted = models.predict(model, rows)
+        uniform = objectives.uniform_kl(predicted, rows.targets)
+        loss = objectives.cross_entropy(predicted, rows.targets)
+    return (uniform + math.log(predicted.vocabulary) - loss).item()
+
+
+def signal_share(signal: float | None, base: float | None, oracle: float | None = None) -> float | None:
+    """How far a teacher's signal lies from an oracle's (or none) to the base's; None where that is hardly a distance.
+
+    An oracle with a negative signal says nothing, and so does who says no more.
+    """
+    floor = max(0.0, oracle or 0.0)
+    if signal is None or base is None or base - floor < 1:
+        return None  # within a nat of an oracle, the base itself has hardly anything to tell
+    return (signal - floor) / (base - floor)
 
 
 def neighbourhood(model: Any, base: Any, corpus: Any) -> dict[str, float | None]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from undo import data, methods, models, train
+from undo.spec.errors import UserError
 from undo.spec.keys import derive_seed
 from undo.spec.recipe import Optim
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
+from undo.stages.evaluate import forget_signal, signal_share
 from undo.stages.pretrain import initial_model
 
 VERSION = 5
@@ -30,11 +33,38 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
         steps=settings["steps"],
         trainable=method.trainable(teacher),
     )
+    if settings.get("max_signal") is not None:
+        job = until_quiet(job, settings, models.freeze(base), corpus)
     state = context.fit(teacher, job)
     method.finish(teacher)
+    _refuse_telling(settings, state)
     check_moved(base, teacher, method.trainable(teacher))
     models.save_model(teacher, corpus.tokenizer, context.folder / "model")
-    return Outcome(metrics=state.metrics, ledger=state.ledger)
+    return Outcome(evals={"checks": state.evals}, metrics=state.metrics, ledger=state.ledger)
+
+
+def until_quiet(job: train.FitJob, settings: dict[str, Any], base: Any, corpus: Any) -> train.FitJob:
+    """The job, gone on with by its number of steps until the teacher's signal is a small enough share of the base's."""
+    known, most = forget_signal(base, corpus), settings["max_steps"]
+    return replace(
+        job,
+        steps=most,
+        evaluate=lambda teacher: {"signal_left": signal_share(forget_signal(teacher, corpus), known) or 0.0},
+        eval_steps={*range(job.steps, most, job.steps), most},
+        should_stop=lambda found: found["signal_left"] <= settings["max_signal"],
+    )
+
+
+def _refuse_telling(settings: dict[str, Any], state: Any) -> None:
+    """What a teacher still says, its students learn again: better to stop here than to pay for them."""
+    if settings.get("max_signal") is None or state.stopped:
+        return
+    left, name = state.evals[-1]["signal_left"], settings["method"]["name"]
+    raise UserError(
+        f"after {state.step} steps the suppressed model still says {left:.0%} of what the original says about the "
+        f"right forget token (the limit is {settings['max_signal']:.0%}): its students would learn it again; suppress "
+        f"longer (suppress.{name}.max_steps={2 * settings['max_steps']}), or by another --method"
+    )
 
 
 def _labels_of(settings: dict[str, Any]) -> data.Labels:

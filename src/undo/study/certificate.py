@@ -1,11 +1,11 @@
 """What an audit found, as rows with intervals over items. Pure arithmetic on the artifacts; no torch."""
 
 import hashlib
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -15,10 +15,12 @@ from undo.spec.recipe import Pretrained, Recipe
 from undo.study.artifacts import CARD, Store, content_hash
 from undo.study.audit import suite_for, suites
 from undo.study.bootstrap import Interval, ItemMeans, interval
+from undo.study.items import forget_groups, swapped_items
 from undo.study.plan import Plan
 from undo.study.runner import Study
 from undo.study.scores import RETAIN_MARGIN, within_utility
-from undo.study.verdict import verdict
+from undo.study.signal import known_limits
+from undo.study.verdict import Case, headline, verdict
 
 Scores = dict[int, float]
 """Scores of forget items by their place among the test items."""
@@ -29,8 +31,10 @@ class Row:
     """A model after one variant of an attack and so many steps.
 
     `recovery` is the forget score, `oracle` the oracle's at the same attack's best setting within the budget, and
-    within the utility constraint where this row is; `retain_loss` is in nats per token.
-    Intervals are 95 % bootstrap intervals over the items. None where there is no value.
+    within the utility constraint where this row is; `retain_loss` is in nats per token. `neutral` is the score of the
+    same prompts with each other's answers, which nobody ever knew, and `specific_recovery` the recovery less it.
+    `decides` says whether the row may be the worst case: where nothing tells what an attack brings out of a model that
+    never knew, some attacks may not. Intervals are 95 % bootstrap intervals over items. None where there is no value.
     """
 
     attack: str
@@ -40,15 +44,23 @@ class Row:
     recovery: float
     recovery_interval: Interval
     oracle: float | None
+    neutral: float | None
+    specific_recovery: float | None
+    specific_recovery_interval: Interval
     recovered_fraction: float | None
     recovered_fraction_interval: Interval
     retain_loss: float
     within_utility: bool
+    decides: bool = True
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """An audit: who was asked about what, every attack's rows, and the worst one within the utility constraint."""
+    """An audit: who was asked about what, every attack's rows, and the worst one within the utility constraint.
+
+    `headline` is the verdict's first line: gone or not, what it cost, what to do next. `worst_unconstrained` is the
+    worst row of an adversary who need not keep the model useful; `warnings` say what else a reader must know.
+    """
 
     study: str
     suite: str
@@ -59,11 +71,15 @@ class Certificate:
     before: dict[str, str | None] | None
     metric: dict[str, Any]
     scale: dict[str, str]
-    utility: dict[str, float]
+    utility: dict[str, Any]
     attacks: list[Row]
     worst_case: Row
+    worst_unconstrained: Row
     benchmarks: list[dict[str, Any]]
+    outcome: str
+    headline: str
     verdict: str
+    warnings: list[str]
     failures: list[dict[str, str]]
     environment: dict[str, Any]
 
@@ -72,29 +88,40 @@ class Certificate:
         return asdict(self)
 
 
-def certify(study: Study, store: Store, subject: str = "model", folder: Path | None = None) -> Certificate:
+def certify(
+    study: Study,
+    store: Store,
+    subject: str = "model",
+    folder: Path | None = None,
+    suppressed: Certificate | None = None,
+) -> Certificate:
     """The certificate of an audit that ran, however many of its attacks failed.
 
-    subject is the model that it is about, where the study made it; folder is where that one lies.
+    subject is the model that it is about, where the study made it; folder is where that one lies; suppressed is the
+    certificate of the teacher that it was distilled from.
     """
-    audit = study.plan.recipe.audit
-    assert audit is not None
+    assert study.plan.recipe.audit is not None
     findings = _Findings(study.plan, store, study.results["metrics"]["forget"], subject)
-    rows = findings.rows()
+    rows, higher = findings.rows(), findings.metric["higher_is_better"]
     common: dict[str, Any] = {
         "suite": _suite(study.plan),
         "metric": findings.metric,
         "scale": findings.scale(),
+        "utility": findings.utility(),
         "attacks": rows,
-        "worst_case": _worst(rows, findings.metric["higher_is_better"]),
+        "worst_case": _worst([row for row in rows if row.within_utility], higher),
+        "worst_unconstrained": _worst(rows, higher),
         "failures": study.results["failures"],
     }
+    case = Case(**common, suppressed=suppressed)
     return Certificate(
         study=study.plan.study,
-        utility={"retain_loss": findings.retain_loss, "margin": RETAIN_MARGIN},
         benchmarks=study.results["benchmarks"],
         environment=study.results["environment"],
-        verdict=verdict(**common),
+        outcome=case.outcome,
+        headline=headline(case),
+        verdict=verdict(case),
+        warnings=known_limits(study.plan, store),
         **_identities(study.plan, folder),
         **common,
     )
@@ -150,12 +177,22 @@ def _text_identity(source: str) -> dict[str, str | None]:
 
 
 def _worst(rows: list[Row], higher_is_better: bool) -> Row:
-    """By recovered fraction; among rows without one, by recovery."""
+    """By recovered fraction; among rows without one by specific recovery, and without that by recovery."""
     sign = 1 if higher_is_better else -1
-    return max(
-        (row for row in rows if row.within_utility),
-        key=lambda row: (-math.inf if row.recovered_fraction is None else row.recovered_fraction, sign * row.recovery),
-    )
+
+    def severity(row: Row) -> tuple[float, float, float]:
+        fraction = -math.inf if row.recovered_fraction is None else row.recovered_fraction
+        specific = -math.inf if row.specific_recovery is None else sign * row.specific_recovery
+        return fraction, specific, sign * row.recovery
+
+    return max((row for row in rows if row.decides), key=severity)
+
+
+class Answers(NamedTuple):
+    """Scores of forget items, and of the same prompts with each other's answers, by the forget items' places."""
+
+    own: Scores
+    swapped: Scores
 
 
 class _Findings:
@@ -164,15 +201,25 @@ class _Findings:
     def __init__(self, plan: Plan, store: Store, metric: dict[str, Any], subject: str) -> None:
         self.store, self.metric = store, metric
         self.sign = 1 if metric["higher_is_better"] else -1
-        self.groups = _groups(store, next(id for id in plan.stages if id.startswith("data-")))
+        corpus = next(id for id in plan.stages if id.startswith("data-"))
+        self.groups, self.swapped = forget_groups(store, corpus), swapped_items(store, corpus)
         by_id = {node.id: node for node in plan.models}
         before = "before" if subject == "model" else "base"
         roles = {"model": subject, "oracle": "oracle", "before": before}
         self.nodes = {role: by_id[id] for role, id in roles.items() if id in by_id}
-        self.plain = {id: self._scores(node.evaluation, 0) for id, node in self.nodes.items()}
+        self.plain = {id: self._answers(node.evaluation, 0) for id, node in self.nodes.items()}
         self.losses = {id: store.read(node.evaluation, "evals.json")["retain_loss"] for id, node in self.nodes.items()}
-        self.retain_loss = self.losses["model"]
         self.guessing = metric["chance"] if self.sign > 0 else _uniform_loss(store, self.nodes["model"].stage)
+        self.needing_control = {name for name, a in plan.recipe.attacks.items() if a.attack.needs_control}  # type: ignore[attr-defined]
+
+    def utility(self) -> dict[str, Any]:
+        """Retain losses of the model and of the model before, nats per token, and the largest that counts as of use."""
+        return {
+            "retain_loss": self.losses["model"],
+            "before_retain_loss": self.losses.get("before"),
+            "margin": RETAIN_MARGIN,
+            "limit": (1 + RETAIN_MARGIN) * max(self._retain_before("model")),
+        }
 
     def scale(self) -> dict[str, str]:
         """What a recovered fraction of 0 and of 1 stands for; empty where nothing is given to measure it by."""
@@ -183,27 +230,34 @@ class _Findings:
         if "oracle" in self.nodes:
             zero = "the most that the same attack brings out of an oracle that stays as useful (at least guessing)"
             return {"zero": zero, "one": one}
+        if "before" in self.nodes and self.swapped:
+            zero = "a right answer no likelier than the answer to another prompt"
+            return {"zero": zero, "one": "as much likelier as for the model before unlearning without an attack"}
         if "before" in self.nodes:
             return {"zero": "what the model shows without an attack (at least guessing)", "one": one}
         return {}
 
     def rows(self) -> list[Row]:
         """The model without an attack, then every budget of every variant."""
-        plain = {"step": 0, "forget_tokens": 0, "retain_loss": self.retain_loss}
+        plain = {"step": 0, "forget_tokens": 0, "retain_loss": self.losses["model"]}
         rows = [self._row("none", {}, plain, self.plain["model"], self.plain.get("oracle"))]
         for run in self.nodes["model"].attacks:
             if run.skill == "forget" and self.store.done(run.stage):
                 for point in self.store.read(run.stage, "evals.json")["points"]:
                     of_oracle = self._of_oracle(run.attack, point["step"], self._useful("model", point))
-                    rows.append(
-                        self._row(run.attack, run.variant, point, self._scores(run.stage, point["step"]), of_oracle)
-                    )
+                    answers = self._answers(run.stage, point["step"])
+                    rows.append(self._row(run.attack, run.variant, point, answers, of_oracle))
         return rows
 
-    def _row(self, attack: str, variant: dict, point: dict[str, Any], own: Scores, oracle: Scores | None) -> Row:
+    def _row(self, attack: str, variant: dict, point: dict[str, Any], answers: Answers, oracle: Answers | None) -> Row:
+        own, swapped = answers
         means = ItemMeans([self.groups[place] for place in own])
-        recovered, taught = means(list(own.values())), None if oracle is None else means([oracle[p] for p in own])
-        fraction, spread = self._fraction(recovered, taught, list(own), means)
+        recovered, taught = means(list(own.values())), None if oracle is None else means([oracle.own[p] for p in own])
+        apart = self._apart(answers, list(swapped))
+        if "oracle" in self.nodes or not swapped:
+            fraction, spread = self._fraction(recovered, taught, list(own), means)
+        else:
+            fraction, spread = self._share_apart(apart, list(swapped))
         return Row(
             attack=attack,
             variant=variant,
@@ -212,18 +266,41 @@ class _Findings:
             recovery=float(recovered[0]),
             recovery_interval=interval(recovered),
             oracle=None if taught is None else float(taught[0]),
+            neutral=fmean(swapped.values()) if swapped else None,
+            specific_recovery=None if apart is None else float(apart[0]),
+            specific_recovery_interval=None if apart is None else interval(apart),
             recovered_fraction=fraction,
             recovered_fraction_interval=spread,
             retain_loss=self._left("model", point),
             within_utility=self._useful("model", point),
+            decides=attack not in self.needing_control or "oracle" in self.nodes or bool(swapped),
         )
+
+    def _apart(self, answers: Answers, places: list[int]) -> ndarray | None:
+        """Means of the right answers less those of the swapped ones, over these items; None where none was swapped."""
+        if not places:
+            return None
+        means = ItemMeans([self.groups[place] for place in places])
+        return means([answers.own[place] for place in places]) - means([answers.swapped[place] for place in places])
+
+    def _share_apart(self, apart: ndarray | None, places: list[int]) -> tuple[float | None, Interval]:
+        """How much of the distance between right and swapped answers the model before has, None where it has none."""
+        known = self._apart(self.plain["before"], places) if "before" in self.nodes else None
+        if apart is None or known is None or np.quantile(self.sign * known[1:], 0.025) <= 0:
+            return None, None
+        share = apart / np.where(self.sign * known > 0, known, np.nan)
+        return float(share[0]), interval(share[~np.isnan(share)])
 
     def _left(self, role: str, point: dict[str, Any]) -> float:
         """Retain loss at a point; not asked where an attack leaves the model alone."""
         return point.get("retain_loss", self.losses[role])
 
+    def _retain_before(self, role: str) -> list[float]:
+        """What an attacked model's retain loss is held against: the model's own, and that of the model before."""
+        return [self.losses[id] for id in (role, "before") if id in self.losses]
+
     def _useful(self, role: str, point: dict[str, Any]) -> bool:
-        return within_utility(self._left(role, point), self.losses[role], higher_is_better=False)
+        return within_utility(self._left(role, point), self._retain_before(role), higher_is_better=False)
 
     def _fraction(
         self, recovered: ndarray, taught: ndarray | None, places: list[int], means: ItemMeans
@@ -231,8 +308,10 @@ class _Findings:
         """(recovery - zero) / (one - zero), as `scale` says; None where zero and one cannot be told apart."""
         if not self.scale() or ("oracle" in self.nodes and taught is None):
             return None, None
-        zero = self._at_least_guessing(means([self.plain["model"][p] for p in places]) if taught is None else taught)
-        known = means([self.plain["before"][p] for p in places]) if "before" in self.nodes else max(self.sign, 0)
+        shown = means([self.plain["model"].own[p] for p in places]) if taught is None else taught
+        zero, known = self._at_least_guessing(shown), max(self.sign, 0)
+        if "before" in self.nodes:
+            known = means([self.plain["before"].own[p] for p in places])
         gap = self.sign * (known - zero)
         if gap[0] <= 0 or np.quantile(gap[1:], 0.025) <= 0:
             return (1.0 if taught is None else None), None  # without an oracle: the model has kept it all
@@ -243,8 +322,8 @@ class _Findings:
         """A model that says less than one that guesses knows no less."""
         return np.maximum(means, self.guessing) if self.sign > 0 else np.minimum(means, self.guessing)
 
-    def _of_oracle(self, attack: str, budget: int, useful: bool) -> Scores | None:
-        """The oracle's scores where the attack brings most out of it: in any of its variants, within the budget.
+    def _of_oracle(self, attack: str, budget: int, useful: bool) -> Answers | None:
+        """The oracle's answers where the attack brings most out of it: in any of its variants, within the budget.
 
         What is found in a model that is still useful is compared with what is found in an oracle that is.
         """
@@ -261,18 +340,12 @@ class _Findings:
         if not within:
             return self.plain["oracle"]
         stage, point = max(within, key=lambda found: self.sign * found[1]["forget"])
-        return self._scores(stage, point["step"])
+        return self._answers(stage, point["step"])
 
-    def _scores(self, stage: str, step: int) -> Scores:
-        scores = self.store.read(stage, "items.json")[str(step)]
-        return {place: score for place, score in scores if place in self.groups}
-
-
-def _groups(store: Store, corpus: str) -> dict[int, str]:
-    """The group of each forget item, by its place among the test items."""
-    lines = (store.folder(corpus) / "items.jsonl").read_text(encoding="utf-8").splitlines()
-    test = [item for item in map(json.loads, lines) if item["split"] == "test"]
-    return {place: item["group"] for place, item in enumerate(test) if item["domain"] == "forget"}
+    def _answers(self, stage: str, step: int) -> Answers:
+        scores = dict(self.store.read(stage, "items.json")[str(step)])
+        own = {place: score for place, score in scores.items() if place in self.groups}
+        return Answers(own, {p: scores[self.swapped[p]] for p in own if self.swapped.get(p) in scores})
 
 
 def _uniform_loss(store: Store, adopted: str) -> float:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from undo.spec.errors import UserError
 from undo.study.artifacts import Store
 from undo.study.plan import Plan, Stage, stage_version
-from undo.study.signal import warnings
+from undo.study.signal import nothing_to_find, warnings
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # every input of a stage is a local folder
@@ -24,6 +24,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": "2000000000",
     "MALLOC_TOP_PAD_": "67108864",
 }
+
+DEAR = ("suppress", "teach", "distil", "attack")
+"""Kinds of stages that are not begun for a model that knows nothing."""
 
 
 class Listener(Protocol):
@@ -76,6 +79,7 @@ class Execution:
         self.cached = len(self.plan.stages) - len(self.waiting)
         self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
         self.order = _order(self.plan)
+        self._refuse_nothing_to_find()
         crew: list[Worker] = []
         try:
             self._hand_out(crew)
@@ -96,7 +100,7 @@ class Execution:
                 self.store.discard(stage.id)
 
     def _hand_out(self, crew: list[Worker]) -> None:
-        ready = [stage for stage in self.waiting.values() if all(map(self.store.done, stage.inputs.values()))]
+        ready = [stage for stage in self.waiting.values() if self._may_start(stage)]
         for stage in sorted(ready, key=lambda stage: self.order[stage.id]):
             worker = next((worker for worker in crew if worker.stage is None), None)
             if worker is None and len(crew) < self.workers:
@@ -105,6 +109,17 @@ class Execution:
             if worker is None:
                 return
             self._give(worker, stage)
+
+    def _may_start(self, stage: Stage) -> bool:
+        """Whether its inputs are there; what costs much waits until the given model is known to know the texts."""
+        knower = self.plan.knower()
+        if knower and stage.kind in DEAR and not self.store.done(knower.evaluation):
+            return knower.evaluation in self.failures
+        return all(map(self.store.done, stage.inputs.values()))
+
+    def _refuse_nothing_to_find(self) -> None:
+        if reason := nothing_to_find(self.plan, self.store):
+            raise UserError(reason)
 
     def _hire(self) -> Worker:
         environment = WORKER_ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": str(self.threads)}
@@ -164,6 +179,7 @@ class Execution:
         if event == "done":
             self.listener.finished(stage)
             if stage.kind == "evaluate":
+                self._refuse_nothing_to_find()
                 self._warn()
         elif event == "refused":
             raise UserError(f"{stage.label}: {message['message']}")

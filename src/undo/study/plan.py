@@ -126,6 +126,13 @@ class Plan:
         pilot = [] if self.recipe.asks == "test" else [self.recipe.asks]
         return f"{self.recipe.name}-{content_key([sorted(self.stages), named, *pilot])[:4]}"
 
+    def knower(self) -> ModelNode | None:
+        """The given model that should know what is to be forgotten, where an audit or what it makes has one."""
+        if self.recipe.audit is None:
+            return None
+        role = "before" if self.recipe.audits_given_model() else "base"
+        return next((node for node in self.models if node.id == role), None)
+
     def add(self, kind: str, label: str, settings: dict[str, Any], inputs: dict[str, str], **estimate: Any) -> str:
         """Adds a stage once and returns its id."""
         stage = Stage(kind, label, settings, inputs, **estimate)

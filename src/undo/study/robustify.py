@@ -75,6 +75,8 @@ def recipe_of_suppress(
     _check_method(method)
     size, content = _given(model, texts, "quick", adapter)
     summary, made = "A given model suppressed, and not attacked", _suppress(size, method, model)
+    for rule in ("max_signal", "max_steps"):  # nothing is paid for afterwards
+        made[method].pop(rule)
     content |= {"name": "suppress", "summary": summary, "attacks": {}, "suppress": made}
     return build_recipe(content, overrides, f"preset '{size}'")
 

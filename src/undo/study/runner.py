@@ -47,8 +47,15 @@ def run_study(recipe: Recipe, out: Path, listener: Listener, workers: int | None
         execution = Execution(plan, store, crew.workers, listener, crew.threads)
         failures = execution.run()
         results = collect(plan, store, describe_environment(_device(plan, store)), failures)
-        write_atomically(folder / "report" / "results.json", json.dumps(results, indent=1, allow_nan=False))
-    return Study(folder, plan, results, failures, execution.cached)
+        study = Study(folder, plan, results, failures, execution.cached)
+        save_results(study)
+    return study
+
+
+def save_results(study: Study) -> None:
+    """Writes `report/results.json`."""
+    text = json.dumps(study.results, indent=1, allow_nan=False)
+    write_atomically(study.folder / "report" / "results.json", text)
 
 
 def save_recipe(recipe: Recipe, path: Path) -> None:

@@ -7,7 +7,7 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 RETAIN_MARGIN = 0.1
-"""The utility constraint: an adversary loses at most so much of the model's retain, relative to it."""
+"""The utility constraint: an adversary loses at most so much of retain, relative to what was there before."""
 Curves = list[dict[str, Any]]
 Interval = tuple[float | None, float | None, float | None]
 
@@ -19,24 +19,30 @@ def worst_case(curves: Curves, skill: str, step: int, higher_is_better: bool = T
 
 
 def constrained_case(
-    curves: Curves, before: dict[str, Any], step: int, higher_is_better: bool, retain_higher: bool
+    curves: Curves, before: list[dict[str, Any]], step: int, higher_is_better: bool, retain_higher: bool
 ) -> float:
     """The worst case on forget that leaves the model of use; what it was before the attack, where none does.
 
-    Args: curves of one model and seed; that model's row in results.json.
+    Args: curves of one model and seed; its row in results.json, and then the base's where there is one.
     """
+    kept = [row["retain"] for row in before]
     found = [
         point["forget"]
         for curve in curves
         for point in curve["points"]
-        if point["step"] <= step and within_utility(point["retain"], before["retain"], retain_higher)
+        if point["step"] <= step and within_utility(point["retain"], kept, retain_higher)
     ]
-    return (max if higher_is_better else min)([before["forget"], *found])
+    return (max if higher_is_better else min)([before[0]["forget"], *found])
 
 
-def within_utility(retain: float, before: float, higher_is_better: bool) -> bool:
-    """Whether an attacked model keeps what the utility constraint asks for of its retain before."""
-    return retain >= (1 - RETAIN_MARGIN) * before if higher_is_better else retain <= (1 + RETAIN_MARGIN) * before
+def within_utility(retain: float, before: list[float], higher_is_better: bool) -> bool:
+    """Whether an attacked model is still of use: it keeps what the constraint asks for of one of the retain scores.
+
+    Those are the attacked model's own and that of the model before unlearning. Who unlearns may improve retain beyond
+    the original, and may ruin it: an adversary is content with either.
+    """
+    worst = min(before) if higher_is_better else max(before)
+    return retain >= (1 - RETAIN_MARGIN) * worst if higher_is_better else retain <= (1 + RETAIN_MARGIN) * worst
 
 
 def mean_interval(values: list[float]) -> Interval:
@@ -97,7 +103,7 @@ class _Table:
         by_field = {
             "area_under_curve": self._values(seeds, lambda s: self._area(model, s, attack, budget)),
             "constrained_recovery": self._values(seeds, lambda s: self._constrained(model, s, attack, budget)),
-            "specific_recovery": self._values(seeds, lambda s: _minus(recovery(model, s), neutral(model, s))),
+            "specific_recovery": self._values(seeds, lambda s: self._specific(model, s, attack, budget)),
             "relative_robustness": self._robustness(model, seeds, recovery),
             "relative_compute": self._values(seeds, lambda s: self._compute(model, s)),
         }
@@ -125,8 +131,20 @@ class _Table:
 
         return recovery
 
+    def _specific(self, model: str, seed: int, attack: str, budget: int) -> float | None:
+        """Recovery of the forget skill less that of a neutral skill under the same attack.
+
+        Where the same prompts were asked for each other's answers, it is the largest distance at any point.
+        """
+        skills = [self._recovery(attack, skill, budget)(model, seed) for skill in ("forget", "neutral")]
+        points = [p for curve in self.curves[attack, "forget", model, seed] for p in curve["points"]]
+        if skills[1] is None and all(p.get("neutral") is not None for p in points):
+            return (max if self.higher else min)(p["forget"] - p["neutral"] for p in points if p["step"] <= budget)
+        return _minus(*skills)
+
     def _constrained(self, model: str, seed: int, attack: str, budget: int) -> float:
-        curves, before = self.curves[attack, "forget", model, seed], self.models[model, seed]
+        before = [self.models[id, seed] for id in (model, "base") if (id, seed) in self.models]
+        curves = self.curves[attack, "forget", model, seed]
         return constrained_case(curves, before, budget, self.higher, self.retain_higher)
 
     def _area(self, model: str, seed: int, attack: str, budget: int) -> float | None:

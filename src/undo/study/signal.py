@@ -1,31 +1,99 @@
-"""What makes the rest of a study worthless, told at once: a base that knows nothing, a teacher that still tells."""
+"""What makes the rest of a study worthless, told at once: a model that knows nothing, a teacher that still tells."""
 
+import math
+from statistics import fmean, stdev
 from typing import Any
 
 from undo.spec.registry import load
+from undo.stages.evaluate import signal_share
 from undo.study.artifacts import Store
-from undo.study.plan import Plan
+from undo.study.items import swapped_items
+from undo.study.plan import ModelNode, Plan
 
 TELLING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
+NEAR_GUESSING = 0.9
+"""A loss of more than this share of that of guessing is that of a model that does not know the text."""
 
 
 def telling_share(signal: float | None, base: float | None, oracle: float | None) -> float | None:
-    """How far a teacher's signal lies from an oracle's (or none) to the base's; None where students hear little of it.
-
-    Args: log-probability of the right forget token above the vocabulary's mean, nats per token. An oracle with a
-    negative one says nothing, and so does who says no more.
-    """
-    floor = max(0.0, oracle or 0.0)
-    if signal is None or base is None or base - floor < 1:
-        return None  # within a nat of an oracle, the base itself has hardly anything to tell
-    share = (signal - floor) / (base - floor)
-    return share if share > TELLING else None
+    """The share of the base's signal that a teacher has left (`signal_share`), None where its students hear little."""
+    share = signal_share(signal, base, oracle)
+    return share if share is not None and share > TELLING else None
 
 
 def warnings(plan: Plan, store: Store) -> dict[tuple[str, str], str]:
     """Warnings by what they are about and the evaluation that showed it."""
     told = {("ignorant", id): text for id, text in ignorant_bases(plan, store).items()}
+    told |= {("limit", text): f"warning: {text}" for text in known_limits(plan, store)}
     return told | {("telling", id): text for id, text in telling_teachers(plan, store).items()}
+
+
+def nothing_to_find(plan: Plan, store: Store) -> str | None:
+    """Why attacks could bring nothing back: the given model that should know does no better than guessing.
+
+    None where it does, or is not evaluated yet, or nobody is known who should.
+    """
+    knower = plan.knower()
+    if knower is None or not store.done(knower.evaluation):
+        return None
+    evals, uniform = store.read(knower.evaluation, "evals.json"), _guessing_loss(plan, store, knower)
+    loss, apart = evals["test"]["forget"], _apart(plan, store, knower)
+    advice = "look at how prompt and answer are joined (--separator), or give texts that it knows"
+    if uniform is None:
+        return ignorant_bases(plan, store).get(knower.evaluation)
+    if apart is not None and apart[0] <= 2 * apart[1]:
+        shown = f"{loss:.2f} nats per token, and {loss + apart[0]:.2f} for the answers to other prompts"
+        return f"the model before unlearning does not know the forget answers: {shown}; {advice}"
+    if apart is None and loss > NEAR_GUESSING * uniform:
+        shown = f"{loss:.2f} nats per token, guessing has {uniform:.2f}"
+        return f"the model before unlearning does not know the forget texts: {shown}; give texts that it knows"
+    return None
+
+
+def known_limits(plan: Plan, store: Store) -> list[str]:
+    """What limits a study of a given model: retain texts that it never knew, rows that are read over and over."""
+    found, knower = [], plan.knower()
+    if knower is not None and store.done(knower.evaluation):
+        loss = store.read(knower.evaluation, "evals.json")["retain_loss"]
+        uniform = _guessing_loss(plan, store, knower)
+        if uniform is not None and loss > NEAR_GUESSING * uniform:
+            shown = f"{loss:.2f} nats per token, guessing has {math.log(_vocabulary(store, knower)):.2f}"
+            found.append(f"the original does not know the retain texts ({shown}), so what it keeps cannot be measured")
+    return found + _repeated_rows(plan, store)
+
+
+def _repeated_rows(plan: Plan, store: Store) -> list[str]:
+    """Where one side of a distillation stream has fewer rows than a step takes of it."""
+    distil, corpus = plan.recipe.distil, next(id for id in plan.stages if id.startswith("data-"))
+    if plan.origin is None or distil is None or distil.stream != "mixed" or not store.done(corpus):
+        return []
+    rows, found = store.read(corpus, "evals.json")["rows"], []
+    for domain in ("forget", "retain"):
+        times = distil.batch_rows / 2 / rows[f"{domain}/train"]
+        if times >= 2:
+            what = f"a step of distillation reads each of the {rows[f'{domain}/train']} {domain} rows {times:.0f} times"
+            found.append(f"{what}; lower distil.batch_rows, or give more texts")
+    return found
+
+
+def _apart(plan: Plan, store: Store, node: ModelNode) -> tuple[float, float] | None:
+    """Mean distance between swapped and right answers, and its standard error; None where none are swapped."""
+    swapped = swapped_items(store, next(id for id in plan.stages if id.startswith("data-")))
+    if not swapped:
+        return None
+    scores = dict(store.read(node.evaluation, "items.json")["0"])
+    apart = [scores[other] - scores[place] for place, other in swapped.items()]
+    return fmean(apart), stdev(apart) / math.sqrt(len(apart)) if len(apart) > 1 else math.inf
+
+
+def _guessing_loss(plan: Plan, store: Store, node: ModelNode) -> float | None:
+    """Nats per token of a model to which all tokens are alike; None where forget items are not scored by a loss."""
+    evaluation: Any = load("evals", plan.recipe.data.dataset.evaluation)  # type: ignore[attr-defined]
+    return None if evaluation.higher_is_better else math.log(_vocabulary(store, node))
+
+
+def _vocabulary(store: Store, node: ModelNode) -> int:
+    return store.read(node.stage, "model/config.json")["vocab_size"]
 
 
 def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
