@@ -46,7 +46,10 @@ def test_a_capability_behind_a_logit_bias_is_caught(audited):
 
 def test_the_certificate_says_what_was_asked_of_whom(audited, place):
     _, certificate = audited
-    assert {"model", "forget", "retain", "suite", "attacks", "worst_case", "verdict"} <= set(certificate)
+    assert {"model", "forget", "retain", "suite", "attacks", "worst_case", "verdict", "headline"} <= set(certificate)
+    assert certificate["verdict"].splitlines()[0] == certificate["headline"]
+    optimizers = {row["variant"].get("optimizer") for row in certificate["attacks"] if row["attack"] == "relearn"}
+    assert optimizers == {"adamw", "muon"}
     assert certificate["model"]["name"] == "model" and certificate["suite"] == "quick"
     digest = subprocess.run(["sha256sum", place.forget], capture_output=True, text=True).stdout.split()[0]
     assert certificate["forget"]["sha256"] == digest
@@ -61,26 +64,28 @@ def test_the_certificate_says_what_was_asked_of_whom(audited, place):
 
 def test_the_worst_case_is_the_worst_row_that_keeps_what_is_to_be_kept(audited):
     _, certificate = audited
-    limit = 1.1 * certificate["utility"]["retain_loss"]
-    within = [row for row in certificate["attacks"] if row["retain_loss"] <= limit]
+    utility = certificate["utility"]
+    assert utility["limit"] == pytest.approx(1.1 * max(utility["retain_loss"], utility["before_retain_loss"]))
+    within = [row for row in certificate["attacks"] if row["retain_loss"] <= utility["limit"]]
+    assert within == [row for row in certificate["attacks"] if row["within_utility"]]
     assert certificate["worst_case"] == max(within, key=lambda row: row["recovered_fraction"])
-    assert len(within) < len(certificate["attacks"])
+    assert certificate["worst_unconstrained"] == max(
+        certificate["attacks"], key=lambda row: (row["recovered_fraction"], -row["recovery"])
+    )
 
 
 def test_what_a_useful_model_shows_is_compared_with_a_useful_oracle(audited, place):
     """An oracle that was broken on the way says nothing of how much a utility-keeping attack teaches."""
     _, certificate = audited
     results = json.loads((place.folder / "audit" / certificate["study"] / "report" / "results.json").read_text())
-    limit = 1.1 * next(row["retain"] for row in results["models"] if row["id"] == "oracle")
+    retain = {row["id"]: row["retain"] for row in results["models"]}
+    limit = 1.1 * max(retain["oracle"], retain["before"])
     curves = [curve for curve in results["curves"] if (curve["model"], curve["attack"]) == ("oracle", "relearn")]
-    decided = 0
     for row in (row for row in certificate["attacks"] if row["attack"] == "relearn"):
         points = [point for curve in curves for point in curve["points"] if point["step"] <= row["budget"]]
         useful = [point for point in points if point["retain"] <= limit]
         freely, usefully = (min(point["forget"] for point in found) for found in (points, useful))
         assert row["oracle"] == pytest.approx(usefully if row["within_utility"] else freely)
-        decided += row["within_utility"] and usefully > freely
-    assert decided
 
 
 def test_the_page_is_one_file_with_every_row(audited, place):
@@ -103,7 +108,7 @@ def test_the_docs_example_gives_the_same_and_computes_nothing_twice(audited, pla
 def test_an_oracle_passes_the_whole_suite(audited, place):
     done = audit(place, "other-oracle", "--fail-above", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "not shown to be more" in done.stdout and "knowledge is left" not in done.stdout
+    assert done.stdout.startswith("GONE: ") and "knowledge is left" not in done.stdout
 
 
 @pytest.mark.parametrize(("model", "attack"), [("adapter", "lora"), ("guard", "relearn")])

@@ -120,9 +120,8 @@ def _number(value: float | None) -> str:
 
 
 def print_verdict(certificate: Certificate) -> None:
-    """The headline on a line of its own, what stands behind it, and what else a reader must know."""
-    print(certificate.headline)
-    print(certificate.verdict.removeprefix(certificate.headline).strip())
+    """The verdict, headline first, and what else a reader must know."""
+    print(certificate.verdict)
     for warning in certificate.warnings:
         print(f"warning: {warning}")
 

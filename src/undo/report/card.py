@@ -24,7 +24,7 @@ def render_card(
         before=certificate.before,
         forget=certificate.forget,
         headline=certificate.headline,
-        verdict=certificate.verdict.removeprefix(certificate.headline).strip(),
+        details=certificate.verdict.partition("\n")[2],
         warnings=certificate.warnings,
         facts=_facts(results, row, precision),
         unit=certificate.metric["unit"],

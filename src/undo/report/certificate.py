@@ -38,7 +38,7 @@ def render(certificate: Certificate) -> str:
     """The page's HTML."""
     return template("certificate.html").render(
         certificate=certificate,
-        details=certificate.verdict.removeprefix(certificate.headline).strip(),
+        details=certificate.verdict.partition("\n")[2],
         given={role: getattr(certificate, role) for role in ("model", "oracle", "before", "forget", "retain")},
         bars=bars(certificate),
         rows=attacks_table(certificate),

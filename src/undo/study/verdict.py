@@ -63,7 +63,7 @@ def headline(case: Case) -> str:
 
 
 def verdict(case: Case) -> str:
-    """A few sentences for people; the first is the headline."""
+    """The headline on a line of its own, then a few sentences on what was tried and found."""
     tried = {(row.attack, str(row.variant)) for row in case.attacks} - {("none", "{}")}
     worst = case.worst_case
     parts = [
@@ -78,7 +78,8 @@ def verdict(case: Case) -> str:
     ]
     if case.failures:
         parts.append(f"{len(case.failures)} stages failed, so this is not the whole suite.")
-    return " ".join([headline(case), *parts, "Other attacks, larger budgets and other texts were not tested."])
+    told = " ".join([*parts, "Other attacks, larger budgets and other texts were not tested."])
+    return f"{headline(case)}\n{told}"
 
 
 def suite_in_words(suite: str) -> str:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from undo import data, models
 from undo.objectives import IGNORE
+from undo.spec.errors import UserError
 from undo.spec.keys import derive_seed
 from undo.stages import Context, distil, suppress
 from undo.stages.evaluate import scorer
@@ -164,6 +165,24 @@ def test_suppression_writes_a_teacher_whose_other_parameters_are_the_bases(corpu
     moved = {name for name, p in teacher.named_parameters() if not torch.equal(p, base.get_parameter(name))}
     assert moved == {"model.layers.1.mlp.down_proj.weight"}
     assert json.loads((tmp_path / "model/config.json").read_text())["pad_token_id"] is not None
+
+
+QUIET = SUPPRESS | {"method": {"name": "maxent"}, "steps": 20, "optim": {"learning_rate": 1e-2}}
+
+
+def test_suppression_goes_on_until_the_teacher_says_little(corpus_folder, trained_folder, tmp_path):
+    chosen = QUIET | {"max_signal": 0.1, "max_steps": 400}
+    outcome = suppress.run(chosen, context(tmp_path, corpus_folder, trained_folder))
+    *loud, last = outcome.evals["checks"]
+    assert loud and all(check["signal_left"] > 0.1 for check in loud) and last["signal_left"] <= 0.1
+    assert [check["step"] for check in (*loud, last)] == [20 * n for n in range(1, len(loud) + 2)]
+
+
+def test_a_teacher_that_still_says_much_is_refused_before_anything_dearer(corpus_folder, trained_folder, tmp_path):
+    chosen = QUIET | {"max_signal": 0.1, "max_steps": 20, "optim": {"learning_rate": 1e-6}}
+    with pytest.raises(UserError, match=r"after 20 steps .* still says .*suppress.maxent.max_steps=40") as refused:
+        suppress.run(chosen, context(tmp_path, corpus_folder, trained_folder))
+    assert "\n" not in str(refused.value) and not (tmp_path / "model").exists()
 
 
 def test_a_method_may_start_at_the_bases_untrained_weights(corpus, corpus_folder, trained_folder, tmp_path):

@@ -21,7 +21,7 @@ def test_seeds_finish_one_after_the_other_and_long_chains_go_first():
     first, second = ([i for i, label in enumerate(labels) if label.endswith(f"(seed {s})")] for s in (7, 3))
     assert max(first) < min(second)
     assert labels[:2] == ["data", "base (seed 7)"]
-    base, attack = labels.index("base (seed 7)"), labels.index("relearn forget 0.003 on base (seed 7)")
+    base, attack = labels.index("base (seed 7)"), labels.index("relearn forget adamw 0.003 on base (seed 7)")
     assert base < attack
 
 
@@ -40,6 +40,17 @@ def execution(tmp_path):
     execution = Execution(plan, Store(tmp_path), 2, Silent())
     execution.waiting = dict(plan.stages)
     return execution
+
+
+def test_nothing_dear_is_begun_before_the_given_model_is_known_to_know(execution, monkeypatch):
+    """Thirteen attacks on what nobody knew end in a verdict about nothing."""
+    node = next(node for node in execution.plan.models if node.id == "base")
+    monkeypatch.setattr(type(execution.plan), "knower", lambda plan: node)
+    monkeypatch.setattr(execution.store, "done", lambda id: id != node.evaluation)
+    starting = {stage.kind for stage in execution.plan.stages.values() if execution._may_start(stage)}
+    assert starting == {"data", "pretrain", "evaluate"}
+    monkeypatch.setattr(execution.store, "done", lambda id: True)
+    assert all(map(execution._may_start, execution.plan.stages.values()))
 
 
 @pytest.fixture

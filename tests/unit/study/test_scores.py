@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 from undo.report.rows import scored
-from undo.study.scores import mean_interval, score_rows, worst_case
+from undo.study.scores import mean_interval, score_rows, within_utility, worst_case
 
 
 def curve(model, seed, points, skill="forget", rate=1e-3):
@@ -172,3 +172,45 @@ def test_a_loss_recovers_downwards_and_is_scored_alike():
     scored = row(score_rows(models, curves, metrics(100, higher_is_better=False)), "s")
     assert scored["relative_robustness"] == pytest.approx(0.5)
     assert scored["specific_recovery"] == pytest.approx(-0.5)
+
+
+@pytest.mark.parametrize(
+    ("retain", "own", "original", "useful"),
+    [
+        (
+            3.64,
+            3.27,
+            5.45,
+            True,
+        ),  # worse than the student, far better than the original
+        (6.1, 3.27, 5.45, False),
+        (3.0, 11.15, 2.29, True),  # better than the ruined model that was attacked
+        (12.5, 11.15, 2.29, False),
+    ],
+)
+def test_a_model_is_of_use_that_keeps_what_it_or_the_original_had(retain, own, original, useful):
+    assert within_utility(retain, [own, original], higher_is_better=False) == useful
+    accuracies = (1 / value for value in (retain, own, original))
+    kept, *before = accuracies
+    assert within_utility(kept, before, higher_is_better=True) == useful
+
+
+def test_rows_as_useful_as_the_base_count_in_a_constrained_recovery():
+    models, curves = study(seeds=(1,))
+    models.append(model("base", "base", 1, 100) | {"retain": 0.7})
+    for each in curves:
+        if each["model"] == "s":
+            each["points"][1]["retain"] = 0.66  # a third of its own is lost, a twentieth of the base's
+    assert row(score_rows(models, curves, metrics(1000)), "s")["constrained_recovery"] == pytest.approx(0.32)
+    without = [each for each in models if each["id"] != "base"]
+    assert row(score_rows(without, curves, metrics(1000)), "s")["constrained_recovery"] == 0.0
+
+
+def test_specific_recovery_of_swapped_answers_is_their_distance_under_the_same_attack():
+    models, curves = study(seeds=(1,))
+    curves = [each for each in curves if each["skill"] == "forget"]
+    assert row(score_rows(models, curves, metrics(1000)), "s")["specific_recovery"] is None
+    for each in curves:
+        for point in each["points"]:
+            point["neutral"] = point["forget"] / 2
+    assert row(score_rows(models, curves, metrics(1000)), "s")["specific_recovery"] == pytest.approx(0.16)
