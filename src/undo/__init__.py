@@ -1,5 +1,12 @@
 """undo: make a capability of a language model go for good, and find out whether it is gone."""
 
+import sys
+
+_by_module = sys.argv[:1] == ["-m"] and "undo" in {name.partition(".")[0] for name in sys.orig_argv}
+if _by_module and not sys.flags.safe_path:
+    # `python -m undo...` looks for modules in the current folder first, and that may be a model's, of anybody's files
+    del sys.path[0]
+
 from typing import TYPE_CHECKING, Any
 
 from undo.spec.lazy import lazy
