@@ -7,9 +7,9 @@ if _by_module and not sys.flags.safe_path:
     # `python -m undo...` looks for modules in the current folder first, and that may be a model's, of anybody's files
     del sys.path[0]
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
-from undo.spec.lazy import lazy
+from undo.spec.lazy import lazy  # noqa: E402
 
 if TYPE_CHECKING:
     from undo.api import audit, distil, load_recipe, plan, robustify, run, suppress

@@ -5,7 +5,7 @@ from undo.spec.lazy import lazy
 __getattr__ = lazy(
     __name__,
     build="build_llama export_model freeze load_model save_model untrained_like",
-    folder="count_weights find_adapter find_folder fingerprint width_and_layers",
+    folder="count_weights find_adapter find_folder fingerprint text_config width_and_layers",
     greedy="write_on",
     head="hidden_states output_head predict",
     layers="decoder_layers layer_outputs matching_parameters pick_layers",
