@@ -36,7 +36,9 @@ def find_folder(path: str, revision: str | None = None) -> Path:
             raise UserError(f"'{path}' is an adapter without its model; name the model, and --adapter {path}")
         raise UserError(f"'{path}' holds no config.json; name a folder with a model as transformers saves it")
     if (folder / ADAPTER_FILES[0]).is_file():  # transformers would load the model that this file names
-        raise UserError(f"'{path}' holds a model and an adapter; move the adapter to a folder of its own, and --adapter")
+        raise UserError(
+            f"'{path}' holds a model and an adapter; move the adapter to a folder of its own, and --adapter"
+        )
     weight_files(folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise UserError(f"'{path}' holds no tokenizer (one of {', '.join(TOKENIZER_FILES)}); save it beside the model")
@@ -65,7 +67,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _weight_file(folder: Path, name: str, said_by: str) -> Path:
     if not str(name).endswith(".safetensors"):
-        raise UserError(f"{folder / said_by} names '{name}', which is no safetensors file; save the model as safetensors")
+        raise UserError(
+            f"{folder / said_by} names '{name}', which is no safetensors file; save the model as safetensors"
+        )
     path = _inside(folder, name, said_by)
     if not path.is_file():
         raise UserError(f"{folder / said_by} names '{name}', which is missing; download it again")
@@ -86,7 +90,7 @@ def _stays(folder: Path, path: Path) -> bool:
 
 
 def refuse_links_outside(folder: Path) -> None:
-    """Raises UserError for a link that leaves the folder: what it shows may be anybody's file, and would be handed on."""
+    """Raises UserError for a link that leaves the folder: it may show any file, and that would be handed on."""
     for path in sorted(folder.iterdir()):
         if path.is_symlink() and not _stays(folder, path):
             raise UserError(f"{path} is a link to a file outside the folder; put a copy in its place")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ class Certificate:
     verdict: str
     failures: list[dict[str, str]]
     environment: dict[str, Any]
+    skipped: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The content of `certificate.json`."""
@@ -88,6 +89,7 @@ def certify(study: Study, store: Store, subject: str = "model", folder: Path | N
         "attacks": rows,
         "worst_case": _worst(rows, findings.metric["higher_is_better"]),
         "failures": study.results["failures"],
+        "skipped": _skipped(study.results, findings.nodes["model"].id),
     }
     return Certificate(
         study=study.plan.study,
@@ -98,6 +100,14 @@ def certify(study: Study, store: Store, subject: str = "model", folder: Path | N
         **_identities(study.plan, folder),
         **common,
     )
+
+
+def _skipped(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """The attacks that the model's family cannot take, one row for all variants with the same reason."""
+    rows = [row for row in results.get("skipped", []) if row["model"] == model and row.get("skill") == "forget"]
+    reasons = dict.fromkeys((row["attack"], row["reason"]) for row in rows)
+    variants = {key: [row["variant"] for row in rows if (row["attack"], row["reason"]) == key] for key in reasons}
+    return [{"attack": key[0], "reason": key[1], "variants": found} for key, found in variants.items()]
 
 
 def _suite(plan: Plan) -> str:

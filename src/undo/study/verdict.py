@@ -1,5 +1,6 @@
 """An audit in words: what was tried, the most that came back, and nothing beyond it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ def verdict(
     metric: dict[str, Any],
     scale: dict[str, str],
     failures: list[dict[str, str]],
+    skipped: Sequence[dict[str, Any]] = (),
 ) -> str:
     """A few sentences for people, from the fields of a certificate."""
     tried = {(row.attack, str(row.variant)) for row in attacks} - {("none", "{}")}
@@ -24,6 +26,9 @@ def verdict(
     parts += [_meaning(worst_case, scale), *_edge_of_the_grid(worst_case, attacks)]
     if failures:
         parts.append(f"{len(failures)} stages failed, so this is not the whole suite.")
+    if skipped:
+        names = ", ".join(dict.fromkeys(f"'{row['attack']}'" for row in skipped))
+        parts.append(f"Skipped, since this family of models cannot take them: {names}.")
     return " ".join([*parts, "Other attacks, larger budgets and other texts were not tested."])
 
 
