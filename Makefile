@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 UNDO := $(VENV)/bin/undo
 
-.PHONY: quickstart test check docs clean
+.PHONY: quickstart test families check docs clean
 
 quickstart: $(VENV)/.installed
 	$(UNDO) run quickstart
 
 test: $(VENV)/.installed-dev
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
+
+# tiny models of every family of transformers, a quarter of an hour or more; writes docs/families.md
+families: $(VENV)/.installed-dev
+	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m tests.families.sweep --write docs/families.md
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.rows import Row
+from undo.study import child
 
 TARGETS = {"smoke": 0.0, "quickstart": 0.2}  # smoke trains for seconds: its ratio is that of starting Python, not ours
 
@@ -20,9 +20,8 @@ def rows(quick: bool) -> Iterator[Row]:
     for recipe in () if quick else ("smoke", "quickstart"):
         with tempfile.TemporaryDirectory() as folder:
             before = _children_s()
-            subprocess.run(
-                [sys.executable, "-m", "undo", "run", recipe, "--out", folder], check=True, capture_output=True
-            )
+            study = child.command("undo", "run", recipe, "--out", folder)
+            subprocess.run(study, env=child.environment({}), check=True, capture_output=True)
             whole = _children_s() - before
             results = json.loads(next(Path(folder).glob("*/report/results.json")).read_text())
         base = results["totals"]["base_pretraining_s"]

@@ -1,8 +1,15 @@
 """undo: make a capability of a language model go for good, and find out whether it is gone."""
 
-from typing import TYPE_CHECKING, Any
+import sys
 
-from undo.spec.lazy import lazy
+_by_module = sys.argv[:1] == ["-m"] and "undo" in {name.partition(".")[0] for name in sys.orig_argv}
+if _by_module and not sys.flags.safe_path:
+    # `python -m undo...` looks for modules in the current folder first, and that may be a model's, of anybody's files
+    del sys.path[0]
+
+from typing import TYPE_CHECKING, Any  # noqa: E402
+
+from undo.spec.lazy import lazy  # noqa: E402
 
 if TYPE_CHECKING:
     from undo.api import audit, distil, load_recipe, plan, robustify, run, suppress

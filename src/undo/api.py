@@ -267,12 +267,12 @@ def _handed_over(study: Study, out: Path, shard_size: str) -> Robustified:
     store, (teacher, student) = Store(out), _made(study, Store(out))
     assert study.plan.origin is not None
     places = {node.id: store.folder(node.stage) / "model" for node in (student, teacher)}
-    precision = models.export_model(places[student.id], study.plan.origin.folder, out / "model", shard_size)
+    exported = models.export_model(places[student.id], study.plan.origin.folder, out / "model", shard_size)
     suppressed = certify(study, store, teacher.id, places[teacher.id])
     certificate = certify(study, store, student.id, out / "model", suppressed)
     write_certificate(certificate, out)
     write_certificate(suppressed, out / "suppressed")
-    write_atomically(out / "model" / CARD, render_card(study.results, student.id, certificate, suppressed, precision))
+    write_atomically(out / "model" / CARD, render_card(study.results, student.id, certificate, suppressed, exported))
     save_recipe(study.plan.recipe, out / "recipe.yaml")
     study.results["verdict"] = {"model": student.id, "outcome": certificate.outcome, "headline": certificate.headline}
     save_results(study)

@@ -30,12 +30,15 @@ class RMU(Method):
     retain_weight: float = Field(100.0, ge=0)
     """Weight of the retain distance."""
     parameters: tuple[str, ...] = Field((r"mlp\.down_proj\.",), min_length=1)
-    """Patterns of the parameter names, within a steered layer, that may move (paper: the MLP down projections)."""
+    """Patterns of the parameter names, within a steered layer, that may move (paper: the MLP down projections).
+
+    The usual pattern stands for these projections in every family: where none has that name, they are found by shape.
+    """
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both distances are per unit of width, mean over valid positions and layers."""
-        steer_D = self.steer_scale * unit_vector(model.config.hidden_size, memo.seed).to(model.device)
         retain_goals = self._hidden(memo.reference, batch.retain.ids)
+        steer_D = self.steer_scale * unit_vector(retain_goals[0].shape[-1], memo.seed).to(model.device)
         forget = self._distance(model, batch.forget, [steer_D] * len(self.layers))
         retain = self._distance(model, batch.retain, retain_goals)
         return LossTerms(forget + self.retain_weight * retain, {"retain_mse": retain, "forget_mse": forget})
@@ -47,8 +50,15 @@ class RMU(Method):
     def trainable(self, model) -> set[str]:
         """The named parameters of the steered layers and of no other."""
         blocks = models.pick_layers(model, self.layers)
+        if self.parameters == type(self).model_fields["parameters"].default:
+            return {name for place, block in blocks for name in self._down_projections(place, block, model)}
         patterns = tuple(rf"{re.escape(name)}\.{pattern}" for name, _ in blocks for pattern in self.parameters)
         return models.matching_parameters(model, patterns)
+
+    def _down_projections(self, place: str, block, model) -> set[str]:
+        names = {name for name, _ in block.named_parameters() if re.match(self.parameters[0], name)}
+        names = names or models.down_projections(block, model.config.get_text_config().hidden_size)
+        return {f"{place}.{name}" for name in names}
 
     def _hidden(self, model, ids_BT: Tensor) -> list[Tensor]:
         with models.layer_outputs([block for _, block in models.pick_layers(model, self.layers)]) as hidden:

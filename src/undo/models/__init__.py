@@ -4,13 +4,15 @@ from undo.spec.lazy import lazy
 
 __getattr__ = lazy(
     __name__,
-    build="build_llama export_model freeze load_model save_model untrained_like",
-    folder="count_weights find_adapter find_folder fingerprint width_and_layers",
+    build="build_llama freeze load_model save_model untrained_like",
+    export="export_model",
+    folder="count_weights find_adapter find_folder fingerprint text_config width_and_layers",
     greedy="write_on",
     head="hidden_states output_head predict",
-    layers="decoder_layers layer_outputs matching_parameters pick_layers state_matrices",
+    layers="decoder_layers down_projections layer_outputs matching_parameters pick_layers state_matrices",
     noise="perturb",
-    pretrained="adopt limits",
+    pretrained="adopt check_survives limits skeleton",
+    sample="few_ids few_logits same_function",
     variants="SOFT_PROMPT early_exit own_head quantised tree_copy with_soft_prompt",
     weights="gradients movable restored shift",
 )

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -60,19 +58,6 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
     """A plain Hugging Face folder: safetensors weights, configuration, tokenizer."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def export_model(artifact: Path, like: Path, folder: Path, shard_size: str) -> str:
-    """Copies an artifact's model into a plain folder: weights in the precision that the folder `like` has, in shards of
-    at most `shard_size` (such as 5GB), with tokenizer and generation settings. Returns the precision.
-    """
-    dtype = AutoConfig.from_pretrained(like, local_files_only=True).dtype or torch.float32
-    model = AutoModelForCausalLM.from_pretrained(artifact, dtype=dtype)
-    for old in folder.glob("*.safetensors*"):  # shards of another size, and their index
-        old.unlink()
-    model.save_pretrained(folder, max_shard_size=shard_size)
-    AutoTokenizer.from_pretrained(like, local_files_only=True).save_pretrained(folder)
-    return str(dtype).removeprefix("torch.")
 
 
 def freeze(model: PreTrainedModel) -> PreTrainedModel:

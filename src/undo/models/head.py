@@ -54,6 +54,8 @@ def _same_logits(model: PreTrainedModel) -> bool:
     ours = torch.cat([logits_RV.clone() for _, (logits_RV,) in logit_chunks(flat)])
     for part, training in modes.items():
         part.training = training
+    if not own.isfinite().all():
+        return False
     rounding = 1e-4 if model.dtype == torch.float32 else 2e-2
     return own.shape == ours.shape and torch.allclose(own, ours, rtol=0, atol=rounding * float(own.abs().max()))
 

@@ -1,5 +1,6 @@
 """Somebody's own model made ready for a study, or refused with the reason."""
 
+import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from undo.models.adapter import merged
+from undo.models.chance import without_chance
+from undo.models.folder import one_line, text_config, weight_files
+from undo.models.greedy import write_on
+from undo.models.sample import few_logits, same_function
 from undo.spec.errors import UserError
+
+IDS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 class Limits(NamedTuple):
@@ -27,57 +35,132 @@ class Limits(NamedTuple):
 def adopt(folder: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model with fp32 weights, and its tokenizer. No code from the folder is run, and no pickle is read.
 
-    adapter, a folder of a PEFT adapter, is merged into the weights.
+    adapter, a folder of a PEFT adapter, is merged into the weights. Of a model of more than text, its text model.
     Raises UserError where the folder holds something else than a plain causal language model with all its weights, or
     the adapter belongs to another one.
     """
+    weight_files(folder)
     config = _loaded(AutoConfig, folder)
-    if getattr(config, "quantization_config", None):
+    if any(getattr(part, "quantization_config", None) for part in (config, config.get_text_config())):
         raise UserError(f"the weights of {folder} are quantised; start from the ones in full precision")
-    if config.get_text_config() is not config:
-        raise UserError(f"{folder} is a model of more than text ({type(config).__name__}); start from a text model")
+    drop_unknown_ids(config)
     model, found = _loaded(
-        AutoModelForCausalLM, folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        AutoModelForCausalLM,
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
     )
-    if missing := sorted(found["missing_keys"]):
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise UserError(f"{folder} lacks weights of {type(model).__name__}: {missing[0]}{more}")
+    _check_all_read(folder, model, found)
     if adapter is not None:
-        model = _merged(model, adapter)
+        model = merged(model, adapter)
+    model = _text_model(model, folder)
     if broken := [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]:
         raise UserError(f"{folder} holds weights that are no numbers (NaN or infinite): {broken[0]}")
-    _check_causal(model.eval())
+    _check_answers(model, folder)
+    _check_causal(model)
     tokenizer = _with_end(_loaded(AutoTokenizer, folder), folder)
     _prepare(model, tokenizer)
-    return model, tokenizer
+    _check_writes(model, tokenizer, folder)
+    return without_chance(model), tokenizer
 
 
 def limits(folder: Path) -> Limits:
     """The limits of a folder's model; the context is None where the family has none. Raises UserError like `adopt`."""
-    config = _loaded(AutoConfig, folder)
+    config = text_config(folder)
     return Limits(config.vocab_size, getattr(config, "max_position_embeddings", None))
+
+
+def skeleton(folder: Path) -> PreTrainedModel:
+    """The folder's text model without its weights: names and shapes alone, to check settings by."""
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(text_config(folder), trust_remote_code=False)
+    except Exception as error:
+        raise UserError(f"transformers cannot build the model of {folder}: {one_line(error)}") from error
+
+
+def check_survives(model: PreTrainedModel, loaded: PreTrainedModel, folder: Path) -> None:
+    """Raises UserError where a model says something else once it was written and read: later stages read it.
+
+    loaded is what was read again; folder is where the model came from.
+    """
+    if not same_function(few_logits(model), few_logits(loaded), 1e-6):
+        raise UserError(
+            f"{type(model).__name__} of {folder} is another model once transformers has saved and loaded it"
+        )
 
 
 def _loaded(kind: Any, folder: Path, **knobs: Any) -> Any:
     try:
         return kind.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **knobs)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"transformers cannot load {folder}: {reason[:300]}") from error
+    except Exception as error:  # whatever is in a stranger's files
+        raise UserError(f"transformers cannot load {folder}: {one_line(error)}") from error
 
 
-def _merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    from peft import PeftModel
+def _check_all_read(folder: Path, model: PreTrainedModel, found: dict[str, Any]) -> None:
+    """Weights that are drawn by chance, and weights that nobody reads, make another model than the folder's.
 
-    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    transformers itself leaves out what it knows to be of no use, such as heads for further tokens.
+    """
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(f"{folder} lacks weights of {type(model).__name__}: {_first(missing)}")
+    buffers = {name for name, _ in model.named_buffers()}
+    unread = sorted(name for name in found["unexpected_keys"] if name not in buffers)
+    if unread:
+        what = f"{folder} holds weights that its configuration leaves unread: {_first(unread)}"
+        raise UserError(f"{what}; config.json is another model's, or wrong (num_hidden_layers?)")
+
+
+def _first(names: list[str]) -> str:
+    return names[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+
+
+def drop_unknown_ids(config: PretrainedConfig) -> list[str]:
+    """Takes out special tokens that no row of the embedding stands for, and returns their names.
+
+    torch refuses a padding row that is not there.
+    """
+    vocabulary, dropped = config.get_text_config().vocab_size, []
+    for part in (config, config.get_text_config()):
+        for name in IDS:
+            ids = getattr(part, name, None)
+            if ids is not None and any(not 0 <= id < vocabulary for id in (ids if isinstance(ids, list) else [ids])):
+                setattr(part, name, None)
+                dropped.append(name)
+    return list(dict.fromkeys(dropped))
+
+
+def _text_model(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
+    """The part of a model of more than text that writes text, as a model of its own."""
+    config = model.config.get_text_config()
+    if config is model.config:
+        return model
+    kind = f"{folder} is a model of more than text ({type(model).__name__})"
     try:
-        merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    except (ValueError, KeyError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the adapter {adapter} does not fit the model: {reason[:200]}") from error
-    if all(weight.equal(before[name]) for name, weight in merged.named_parameters() if name in before):
-        raise UserError(f"the adapter {adapter} changes no weight of the model; is it another model's?")
-    return merged
+        text = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
+        text.base_model.load_state_dict(model.get_decoder().state_dict())
+        head, own = text.get_output_embeddings(), model.get_output_embeddings()
+        head.load_state_dict(own.state_dict())
+        text.config.tie_word_embeddings = own.weight is model.get_input_embeddings().weight
+        text.tie_weights()
+        same = same_function(few_logits(model), few_logits(text))
+    except Exception as error:  # families differ in what they let one take out
+        raise UserError(f"{kind}, and its text model does not stand alone ({one_line(error)[:120]})") from error
+    if not same:
+        raise UserError(f"{kind}, and its text model says something else alone; start from a text model")
+    return text
+
+
+def _check_answers(model: PreTrainedModel, folder: Path) -> None:
+    """Families that need more than tokens fail here, and not in the middle of a study."""
+    try:
+        logits = few_logits(model)
+    except Exception as error:  # of a family that we do not know
+        raise UserError(f"{type(model).__name__} of {folder} does not answer to tokens: {one_line(error)}") from error
+    if not logits.isfinite().all():
+        raise UserError(f"{type(model).__name__} of {folder} answers with what is no number (NaN or infinite)")
 
 
 @torch.no_grad()
@@ -87,6 +170,13 @@ def _check_causal(model: PreTrainedModel) -> None:
     logits_BTV = model(input_ids=ids_BT, use_cache=False).logits[:, :3]
     if not torch.allclose(logits_BTV[0], logits_BTV[1], atol=1e-3 * float(logits_BTV.abs().max())):
         raise UserError(f"{type(model).__name__} predicts a token from the ones after it; it is no causal model")
+
+
+def _check_writes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    try:
+        write_on(model, tokenizer, [0, 1], 2)
+    except Exception as error:  # of a family that we do not know
+        raise UserError(f"{type(model).__name__} of {folder} cannot write on: {one_line(error)}") from error
 
 
 def _with_end(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTokenizerBase:
@@ -101,11 +191,8 @@ def _with_end(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTok
 def _prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Settings that would spoil a study are changed in the configuration, which every later stage loads."""
     config: PretrainedConfig = model.config
-    if config.pad_token_id in (tokenizer.eos_token_id, tokenizer.bos_token_id, -1):
+    if config.pad_token_id in (tokenizer.eos_token_id, tokenizer.bos_token_id):
         config.pad_token_id = None  # an embedding has no gradient at its padding token, and this one is in every text
-    for name, value in config.to_dict().items():
-        if isinstance(value, float) and ("drop" in name or name == "router_jitter_noise"):
-            setattr(config, name, 0.0)  # chance that no seed of ours decides: a resumed stage would be another one
     try:
         model.generation_config.validate(strict=True)  # type: ignore[union-attr]
     except ValueError:  # some published ones are not valid, and those cannot be saved

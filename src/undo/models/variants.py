@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from undo.models.layers import decoder_layers
-from undo.spec.errors import UserError
+from undo.models.sample import few_logits
+from undo.spec.errors import NotApplicable
 
 SOFT_PROMPT = "soft_prompt"
 """Name of the parameter (P, D) that `with_soft_prompt` adds."""
@@ -29,6 +30,10 @@ def early_exit(model: PreTrainedModel, depth: float) -> PreTrainedModel:
     blocks = decoder_layers(cut)
     kept = max(1, math.ceil(depth * len(blocks) - 1e-9))
     del cut.get_submodule(blocks[0][0].rpartition(".")[0])[kept:]  # type: ignore[index]  # a ModuleList
+    if kept < len(blocks) and few_logits(cut).equal(few_logits(model)):
+        raise NotApplicable(
+            f"{type(model).__name__} says the same without its last layers, so they are not where it ends"
+        )
     return cut
 
 
@@ -37,7 +42,7 @@ def own_head(model: PreTrainedModel) -> PreTrainedModel:
     changed = tree_copy(model)
     head: Any = changed.get_output_embeddings()
     if not isinstance(head, nn.Linear):
-        raise UserError(f"{type(model).__name__} has no linear head, so there is no linear probe of it")
+        raise NotApplicable(f"{type(model).__name__} has no linear head, so there is no linear probe of it")
     changed.set_output_embeddings(copy.deepcopy(head))
     return changed
 

@@ -1,5 +1,7 @@
 """The card of a model that was made to forget: what was removed, how, on which data, at what cost, and the attacks."""
 
+from typing import TYPE_CHECKING
+
 from undo import __version__
 from undo.report import rows as r
 from undo.report.certificate import worst_of_attacks
@@ -7,13 +9,16 @@ from undo.report.page import template
 from undo.study.certificate import Certificate, Row
 from undo.study.verdict import suite_in_words
 
+if TYPE_CHECKING:
+    from undo.models.export import Exported
+
 Cells = list[str]
 ASKED_DOCUMENTS = "Test documents that no training and no adversary saw"
 ASKED_ANSWERS = "Test answers that no adversary saw; suppression and distillation read all answers"
 
 
 def render_card(
-    results: r.Results, student: str, certificate: Certificate, suppressed: Certificate, precision: str
+    results: r.Results, student: str, certificate: Certificate, suppressed: Certificate, exported: "Exported"
 ) -> str:
     """The card's Markdown, from the study's results and the certificates of the student and of its teacher."""
     recipe, row = results["recipe"], r.by_id(results)[student][0]
@@ -26,7 +31,7 @@ def render_card(
         headline=certificate.headline,
         details=certificate.verdict.partition("\n")[2],
         warnings=certificate.warnings,
-        facts=_facts(results, row, precision),
+        facts=_facts(results, row, exported),
         unit=certificate.metric["unit"],
         n_forget=f"{results['metrics']['forget']['n_items']:,}",
         n_retain=f"{results['metrics']['retain']['n_items']:,}",
@@ -36,7 +41,7 @@ def render_card(
         zero=certificate.scale["zero"],
         one=certificate.scale["one"],
         attacks=attack_rows(certificate, suppressed),
-        caution=_caution(certificate, precision),
+        caution=_caution(certificate, exported.precision),
         data=[_data(name, given) for name, given in (("forget", certificate.forget), ("retain", certificate.retain))],
         asked=ASKED_ANSWERS if prompts else ASKED_DOCUMENTS,
         shares=_shares(recipe["data"]["dataset"]["shares"], prompts),
@@ -58,7 +63,7 @@ def _named(row: r.Row) -> dict[str, str]:
     return {"base": "the original", row["teacher"]: "suppressed only", row["id"]: "**this model**"}
 
 
-def _facts(results: r.Results, row: r.Row, precision: str) -> list[tuple[str, str]]:
+def _facts(results: r.Results, row: r.Row, exported: "Exported") -> list[tuple[str, str]]:
     recipe, distil = results["recipe"], row["distil"]
     suppress = recipe["suppress"][row["teacher"]]
     rows = r.settings_of(results)[row["id"]].batch_rows or recipe["distil"]["batch_rows"]
@@ -72,7 +77,8 @@ def _facts(results: r.Results, row: r.Row, precision: str) -> list[tuple[str, st
         ("distillation", f"{distil['steps']} steps of {rows} rows, no labels; {gap}"),
         ("training FLOPs", r.large(row["flops"])),
         ("rows", f"{recipe['data']['row_tokens']} tokens"),
-        ("precision", f"trained and attacked in fp32, saved in {precision}"),
+        ("precision", f"trained and attacked in fp32, saved in {exported.precision}"),
+        *[("configuration", change) for change in exported.changes],
     ]
 
 

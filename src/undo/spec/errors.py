@@ -5,6 +5,10 @@ class UserError(Exception):
     """The user's input is wrong. The message says what, where, and the next step, in one line; exit code 2."""
 
 
+class NotApplicable(UserError):
+    """What was asked for does not fit this family of models. An attack is then skipped, with this as its reason."""
+
+
 class StudyFailed(Exception):
     """Stages failed without which there is nothing to hand over. The message names them, one to a line; exit code 1."""
 

@@ -21,6 +21,7 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
     if "like" in context.inputs:
         _check_reads_alike(folder, tokenizer, context.inputs["like"], settings["row_tokens"])
     models.save_model(model, tokenizer, context.folder / "model")
+    models.check_survives(model, models.load_model(context.folder / "model"), folder)
     return Outcome(ledger=train.Ledger())
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from undo import data, models, train
+from undo import data, models, objectives, train
 from undo.attacks import Means, Training
 from undo.evals._answers import sample_answers
+from undo.spec.errors import NotApplicable, UserError
 from undo.spec.keys import derive_seed
 from undo.spec.registry import load
 from undo.stages import Context, Outcome
@@ -30,9 +31,15 @@ class Attacked(NamedTuple):
 
 
 def run(settings: dict[str, Any], context: Context) -> Outcome:
-    """Attacks the model and asks it the test questions: before the first step where that is news, and along the way."""
+    """Attacks the model and asks it the test questions: before the first step where that is news, and along the way.
+
+    An attack that the model's family cannot take is skipped: no points, and the reason.
+    """
     corpus = data.open_corpus(context.inputs["data"])
-    attacked = prepare(settings, corpus, models.load_model(context.inputs["model"]))
+    try:
+        attacked = prepare(settings, corpus, models.load_model(context.inputs["model"]))
+    except NotApplicable as error:
+        return Outcome(evals={"points": [], "skipped": str(error)}, ledger=train.Ledger())
     points, eval_flops = ([], 0) if attacked.attack.starts_at_model else _start(attacked)
     metrics, ledger = [], train.Ledger()
     if attacked.job:
@@ -47,15 +54,51 @@ def run(settings: dict[str, Any], context: Context) -> Outcome:
 
 
 def prepare(settings: dict[str, Any], corpus: Any, model: Any) -> Attacked:
-    """One variant of an attack on a model, by its settings, before the first step."""
+    """One variant of an attack on a model, by its settings, before the first step.
+
+    Raises NotApplicable where the model, changed by the attack, cannot be asked or trained any more.
+    """
     attack: Any = load("attacks", settings["attack"]["name"]).model_validate(settings["attack"])
     skill = settings["skill"]
     means = Means(corpus, skill, derive_seed(settings["seed"], "attack", skill))
-    model = attack.wrap(model, means)
+    model = _wrapped(attack, model, means)
     domains = _domains(attack, skill) + (["neutral"] if _asks_control(settings, corpus) else [])
     examine = examiner(settings, corpus, domains, lambda items: attack.questions(items, means))
     job = _job(attack, means, model, examine) if isinstance(attack, Training) else None
     return Attacked(attack, model, examine, job)
+
+
+def _wrapped(attack: Any, model: Any, means: Means) -> Any:
+    """The attacked model. It has been tried on a row: what a family cannot take shows here, and not half-way."""
+    rows = data.first_rows(means.corpus, means.skill, "attack", 1).to(model.device)
+    _loss(model, rows)  # what the model itself cannot do is no matter of the attack
+    try:
+        wrapped = attack.wrap(model, means)
+        if wrapped is not model:
+            _check_applies(attack, wrapped, rows)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever a family does that we do not know
+        if "out of memory" in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise NotApplicable(f"{type(model).__name__} breaks under it ({type(error).__name__}: {reason})") from error
+    return wrapped
+
+
+def _check_applies(attack: Any, wrapped: Any, rows: Any) -> None:
+    loss = _loss(wrapped, rows)
+    if not loss.isfinite():
+        raise NotApplicable(f"the loss of {type(wrapped).__name__} is not finite under it")
+    if isinstance(attack, Training):
+        moving = [wrapped.get_parameter(name).requires_grad_() for name in sorted(attack.trainable(wrapped))]
+        gradients = models.gradients(_loss(wrapped, rows), moving) if moving else []
+        if not any(gradient.any() for gradient in gradients):
+            raise NotApplicable(f"no gradient reaches what it trains in {type(wrapped).__name__}")
+
+
+def _loss(model: Any, rows: Any) -> Any:
+    return objectives.cross_entropy(models.predict(model.eval(), rows), rows.targets)
 
 
 def _domains(attack: Any, skill: str) -> list[str]:

@@ -1,11 +1,10 @@
 """Benchmarks before anything is computed: are the tasks known, and their items on this machine?"""
 
 import json
-import os
 import subprocess
-import sys
 
 from undo.spec.errors import UserError
+from undo.study import child
 from undo.study.artifacts import Store
 from undo.study.plan import Plan
 
@@ -20,8 +19,8 @@ def check_benchmarks(plan: Plan, store: Store) -> None:
         return
     what = json.dumps([missing[0].settings["tasks"], missing[0].outside.get("tasks")])
     done = subprocess.run(
-        [sys.executable, "-m", "undo.evals._harness", what],
-        env=NOTHING_DOWNLOADED | os.environ,
+        child.command("undo.evals._harness", what),
+        env=child.environment(NOTHING_DOWNLOADED),
         capture_output=True,
         text=True,
     )

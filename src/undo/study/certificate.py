@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -82,6 +82,7 @@ class Certificate:
     warnings: list[str]
     failures: list[dict[str, str]]
     environment: dict[str, Any]
+    skipped: list[dict[str, Any]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """The content of `certificate.json`."""
@@ -112,6 +113,7 @@ def certify(
         "worst_case": _worst([row for row in rows if row.within_utility], higher),
         "worst_unconstrained": _worst(rows, higher),
         "failures": study.results["failures"],
+        "skipped": _skipped(study.results, findings.nodes["model"].id),
     }
     case = Case(**common, suppressed=suppressed)
     return Certificate(
@@ -125,6 +127,14 @@ def certify(
         **_identities(study.plan, folder),
         **common,
     )
+
+
+def _skipped(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
+    """The attacks that the model's family cannot take, one row for all variants with the same reason."""
+    rows = [row for row in results.get("skipped", []) if row["model"] == model and row.get("skill") == "forget"]
+    reasons = dict.fromkeys((row["attack"], row["reason"]) for row in rows)
+    variants = {key: [row["variant"] for row in rows if (row["attack"], row["reason"]) == key] for key in reasons}
+    return [{"attack": key[0], "reason": key[1], "variants": found} for key, found in variants.items()]
 
 
 def _suite(plan: Plan) -> str:

@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import queue
 import subprocess
-import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from undo.spec.errors import UserError
+from undo.study import child
 from undo.study.artifacts import Store
 from undo.study.plan import Plan, Stage, stage_version
 from undo.study.signal import nothing_to_find, warnings
@@ -122,10 +121,10 @@ class Execution:
             raise UserError(reason)
 
     def _hire(self) -> Worker:
-        environment = WORKER_ENVIRONMENT | os.environ | {"OMP_NUM_THREADS": str(self.threads)}
+        environment = child.environment(WORKER_ENVIRONMENT) | {"OMP_NUM_THREADS": str(self.threads)}
         log = open(self.store.root.parent / "worker.log", "ab")  # noqa: SIM115  # the process keeps it
         process = subprocess.Popen(
-            [sys.executable, "-m", "undo.study.worker"],
+            child.command("undo.study.worker"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import product
@@ -15,6 +16,7 @@ from undo import models
 from undo.attacks import Training
 from undo.data.dataset import placed
 from undo.evals import _harness
+from undo.methods import Method
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
 from undo.spec.recipe import Benchmarks, Distil, Optim, Pretrain, Pretrained, Recipe, Student, TeacherCache
@@ -152,6 +154,7 @@ def make_plan(recipe: Recipe) -> Plan:
     plan = Plan(recipe, _origin(recipe), _compared(recipe), recipe.benchmarks and _settings_of(recipe.benchmarks))
     _refuse_long_rows(recipe, plan.origin)
     _refuse_unknown_layers(recipe, plan.origin)
+    _refuse_unknown_parameters(recipe, plan.origin)
     adopted = _adopted(plan)
     corpus = _add_corpus(plan, adopted)
     for seed in recipe.seeds:
@@ -209,6 +212,32 @@ def _refuse_unknown_layers(recipe: Recipe, origin: Origin | None) -> None:
         _, count = models.width_and_layers(origin.folder)
         for key, problem in recipe.unknown_layers(count):
             raise UserError(f"{key}: {problem}")
+
+
+def _refuse_unknown_parameters(recipe: Recipe, origin: Origin | None) -> None:
+    """What a method or a student's noise moves has to be there; found out on the model's names and shapes."""
+    methods: dict[str, Any] = {f"suppress.{name}.method": each.method for name, each in recipe.suppress.items()}
+    choosy = {key: method for key, method in methods.items() if type(method).trainable is not Method.trainable}
+    noised = [each.noise_parameters for each in (recipe.distil.students if recipe.distil else ()) if each.noise_alpha]
+    chosen = {patterns for patterns in noised if patterns != Student.model_fields["noise_parameters"].default}
+    if origin is None or not (choosy or chosen):
+        return
+    given = models.skeleton(origin.folder)
+    for key, method in choosy.items():
+        with _about(key):
+            method.trainable(given)
+    for patterns in chosen:
+        with _about("distil.students.noise_parameters"):
+            models.matching_parameters(given, patterns)
+
+
+@contextmanager
+def _about(key: str) -> Iterator[None]:
+    """Inside, a refusal is one of that setting."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
 def _refuse_twins(names: list[str]) -> None:

@@ -60,6 +60,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
     metrics = _metrics(plan, store, whole)
     models = [_model_row(plan, store, node) for node in whole]
     curves = [curve for node in whole for curve in _curves(store, node, plan.recipe.asks)]
+    skipped = [row for node in whole for row in _skipped(store, node)]
     return {
         "study": plan.study,
         "recipe": plan.recipe.model_dump(mode="json"),
@@ -68,6 +69,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
         "models": models,
         "curves": curves,
         "scores": score_rows(models, curves, metrics),
+        **({"skipped": skipped} if skipped else {}),
         "benchmarks": [row for node in whole for row in _benchmarks(store, node)],
         "answers": [row for node in whole if node.seed == plan.recipe.seeds[0] for row in _answers(store, node)],
         "stages": [_stage_row(plan, store, id) for id in plan.stages if store.done(id)],
@@ -151,9 +153,9 @@ def _curves(store: Store, node: ModelNode, split: str) -> list[dict[str, Any]]:
     start = store.read(node.evaluation, "evals.json")[split]
     curves = []
     for run in node.attacks:
-        if not store.done(run.stage):
+        rows = store.read(run.stage, "evals.json")["points"] if store.done(run.stage) else []
+        if not rows:
             continue
-        rows = store.read(run.stage, "evals.json")["points"]
         if rows[0]["step"] > 0:
             rows = [{"step": 0, "tokens": 0, "forget_tokens": 0, **start}, *rows]
         points = [{name: value for name, value in row.items() if "/" not in name} for row in rows]
@@ -170,6 +172,15 @@ def _curves(store: Store, node: ModelNode, split: str) -> list[dict[str, Any]]:
             }
         )
     return curves
+
+
+def _skipped(store: Store, node: ModelNode) -> list[dict[str, Any]]:
+    """The attacks that a model's family cannot take, and why."""
+    return [
+        {"model": node.id, "attack": run.attack, "skill": run.skill, "variant": run.variant, "reason": reason}
+        for run in node.attacks
+        if store.done(run.stage) and (reason := store.read(run.stage, "evals.json").get("skipped"))
+    ]
 
 
 def _answers(store: Store, node: ModelNode) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ class Case:
     worst_case: "Row"
     worst_unconstrained: "Row"
     failures: list[dict[str, str]]
+    skipped: Sequence[dict[str, Any]] = ()
     suppressed: Any = None
 
     @property
@@ -76,6 +77,9 @@ def verdict(case: Case) -> str:
         *_undecided_attacks(case.attacks),
         *_edge_of_the_grid(worst, case.attacks),
     ]
+    if case.skipped:
+        names = ", ".join(dict.fromkeys(f"'{row['attack']}'" for row in case.skipped))
+        parts.append(f"Skipped, since this family of models cannot take them: {names}.")
     if case.failures:
         parts.append(f"{len(case.failures)} stages failed, so this is not the whole suite.")
     told = " ".join([*parts, "Other attacks, larger budgets and other texts were not tested."])

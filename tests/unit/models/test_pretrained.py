@@ -5,27 +5,33 @@ import shutil
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BertConfig,
     Gemma2Config,
+    Gemma3Config,
     Gemma3TextConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     LlamaModel,
     MixtralConfig,
+    PhimoeConfig,
     Qwen2Config,
+    Qwen3_5Config,
     Qwen3Config,
     Qwen3MoeConfig,
 )
+from transformers.models.llama.modeling_llama import LlamaMLP
 
 from undo import methods, models
 from undo.data import TokenBatch, domain_batches
 from undo.methods.maxent import MaxEnt
 from undo.methods.rmu import RMU
+from undo.models.chance import without_chance
 from undo.models.pretrained import adopt, limits
 from undo.objectives.predictions import logit_chunks
 from undo.spec.errors import UserError
@@ -252,7 +258,6 @@ def test_an_encoder_is_refused(corpus, tmp_path):
     [
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised; start from the ones in full"),
         ({"model_type": "nonsense"}, "transformers cannot load .*nonsense"),
-        ({"model_type": "gemma3", "text_config": {}}, "more than text"),
         ({"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}, "transformers cannot load"),
     ],
 )
@@ -445,7 +450,7 @@ def test_a_model_leaves_in_the_precision_in_which_it_came(precision, own, tmp_pa
     AutoModelForCausalLM.from_pretrained(folder, dtype=precision).save_pretrained(folder)
     model, tokenizer = adopt(folder)
     models.save_model(model, tokenizer, tmp_path / "artifact")
-    assert models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB") == precision
+    assert models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB").precision == precision
     saved = [weight for path in (tmp_path / "out").glob("*.safetensors") for weight in load_file(path).values()]
     assert {weight.dtype for weight in saved} == {getattr(torch, precision)}
 
@@ -453,3 +458,326 @@ def test_a_model_leaves_in_the_precision_in_which_it_came(precision, own, tmp_pa
 @every_family
 def test_width_and_layers_are_read_from_its_configuration(family, own):
     assert models.width_and_layers(own(family)) == (16, 2)
+
+
+# -- what a folder may hold --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shards(own, tmp_path):
+    """A model in shards, with its index."""
+    folder = tmp_path / "shards"
+    AutoModelForCausalLM.from_pretrained(own()).save_pretrained(folder, max_shard_size="8KB")
+    for path in (tmp_path / "own").glob("tokenizer*"):
+        shutil.copy(path, folder)
+    return folder
+
+
+def point(folder, name) -> None:
+    """Lets the index name another file for one of the tensors."""
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    index["weight_map"]["model.norm.weight"] = str(name)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_another_index_is_another_model(shards):
+    known = models.fingerprint(shards)
+    index = json.loads((shards / "model.safetensors.index.json").read_text())
+    (shards / "model.safetensors.index.json").write_text(json.dumps(index, indent=7))
+    assert models.fingerprint(shards) != known
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("../own/model.safetensors", r"names '../own/model.safetensors', which lies outside the folder; move it in"),
+        ("/etc/x.safetensors", "names '/etc/x.safetensors', which lies outside"),
+        ("evil.bin", "names 'evil.bin', which is no safetensors file"),
+        ("none.safetensors", "names 'none.safetensors', which is missing; download it again"),
+    ],
+)
+def test_an_index_names_safetensors_in_its_folder_and_nothing_else(shards, name, says):
+    point(shards, name)
+    (shards / "evil.bin").write_bytes(b"anything")
+    for read in (lambda: models.find_folder(str(shards)), lambda: models.fingerprint(shards), lambda: adopt(shards)):
+        with pytest.raises(UserError, match=says) as refused:
+            read()
+        assert "\n" not in str(refused.value)
+
+
+def test_a_configuration_that_names_the_weights_is_held_to_the_same(own):
+    folder = own()
+    for name in ("adapter_model.bin", "../x.safetensors", "pytorch_model.bin"):
+        edit(folder / "config.json", transformers_weights=name)
+        with pytest.raises(UserError, match=r"no safetensors file|outside the folder"):
+            models.find_folder(str(folder))
+
+
+def test_a_link_that_leaves_the_folder_is_refused_and_the_hubs_cache_is_made_of_links(own, tmp_path):
+    folder = own()
+    (tmp_path / "secret.json").write_text((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").unlink()
+    (folder / "tokenizer_config.json").symlink_to(tmp_path / "secret.json")
+    with pytest.raises(UserError, match=r"tokenizer_config.json is a link to a file outside the folder"):
+        models.find_folder(str(folder))
+    cache = tmp_path / "models--a--b"
+    snapshot = cache / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (cache / "blobs").mkdir()
+    for path in folder.iterdir():
+        shutil.copyfile(path, cache / "blobs" / path.name)
+        (snapshot / path.name).symlink_to(f"../../blobs/{path.name}")
+    assert models.find_folder(str(snapshot)) == snapshot and adopt(snapshot)
+
+
+def test_an_adapter_beside_its_model_is_refused(own, tmp_path):
+    """transformers would load the model that the adapter names, and not this one."""
+    pytest.importorskip("peft")
+    folder = own()
+    adapter_of(folder, tmp_path / "adapter")
+    for path in (tmp_path / "adapter").glob("adapter*"):
+        shutil.copy(path, folder)
+    with pytest.raises(UserError, match="a model and an adapter; move the adapter"):
+        models.find_folder(str(folder))
+
+
+def test_a_vocabulary_in_files_of_its_own_belongs_to_the_model(own):
+    folder = own()
+    known = models.fingerprint(folder)
+    (folder / "merges.txt").write_text("a b")
+    assert models.fingerprint(folder) != known
+
+
+def test_only_what_is_loaded_counts(own, shards):
+    weights, known = models.count_weights(shards), models.fingerprint(shards)
+    shutil.copy(own() / "model.safetensors", shards / "consolidated.safetensors")
+    assert (models.count_weights(shards), models.fingerprint(shards)) == (weights, known)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen3_moe"])
+def test_layers_that_the_configuration_does_not_count_are_refused(family, own):
+    folder = own(family)
+    edit(
+        folder / "config.json",
+        **({"n_layer": 1} if family == "gpt2" else {"num_hidden_layers": 1, "layer_types": None}),
+    )
+    with pytest.raises(UserError, match=r"leaves unread: .*(layers|h)\.1\..* and \d+ more; config.json is another"):
+        adopt(folder)
+
+
+def test_what_transformers_knows_to_be_of_no_use_may_be_there(own):
+    folder = own()
+    edit(folder / "config.json", tie_word_embeddings=True)
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert adopt(folder)
+
+
+@pytest.mark.parametrize("ids", [{"pad_token_id": 400}, {"pad_token_id": -1}, {"eos_token_id": [1, 999]}])
+def test_special_tokens_beyond_the_vocabulary_are_left_out(own, rows, ids, tmp_path):
+    folder = own()
+    plain = own_logits(AutoModelForCausalLM.from_pretrained(folder), rows)
+    edit(folder / "config.json", **ids)
+    model, tokenizer = adopt(folder)
+    assert torch.equal(own_logits(model, rows), plain)
+    models.save_model(model, tokenizer, tmp_path / "artifact")
+    models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB")
+    assert torch.equal(own_logits(AutoModelForCausalLM.from_pretrained(tmp_path / "out"), rows), plain)
+
+
+# -- chance ------------------------------------------------------------------------------------------------------------
+
+
+def twice(model, rows):
+    model.train()
+    return [model(input_ids=rows.ids).logits for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("family", "changes"),
+    [
+        ("gpt2", {}),
+        ("mixtral", {"router_jitter_noise": 0.1}),
+        ("llama", {"attention_dropout": 0.2}),
+    ],
+)
+def test_no_forward_pass_of_an_adopted_model_draws_lots(family, changes, own, rows, tmp_path):
+    folder = own(family)
+    edit(folder / "config.json", **changes)
+    plain = AutoModelForCausalLM.from_pretrained(folder)
+    first, second = twice(plain, rows)
+    assert not torch.equal(first, second), "it draws as it was given"
+    model, tokenizer = adopt(folder)
+    models.save_model(model, tokenizer, tmp_path / "artifact")
+    loaded = models.load_model(tmp_path / "artifact")
+    for one in (model, loaded):
+        first, second = twice(one, rows)
+        assert torch.equal(first, second)
+    assert torch.equal(own_logits(loaded, rows), own_logits(plain, rows)), "and says what it said"
+
+
+def test_a_router_that_draws_lots_is_refused_with_its_place(corpus, tmp_path):
+    """Phi-MoE's does in training, whatever its settings say."""
+    config = PhimoeConfig(**SHAPE, num_local_experts=4, input_jitter_noise=0.1)
+    with pytest.raises(UserError, match=r"PhimoeForCausalLM draws lots in 'model.layers.0.mlp.router'"):
+        adopt(save(tmp_path / "own", config, corpus.tokenizer))
+
+
+def test_chance_that_no_setting_switches_off_is_refused_with_its_place(own):
+    model = AutoModelForCausalLM.from_pretrained(own())
+
+    class Noisy(LlamaMLP):
+        def forward(self, x):
+            return super().forward(x) + (torch.rand_like(x) if self.training else 0)
+
+    model.model.layers[1].mlp.__class__ = Noisy
+    original = type(model)
+    patched = type("Noisy", (original,), {"__init__": lambda self, config: _noisy(self, original, config, Noisy)})
+    model.__class__ = patched
+    with pytest.raises(UserError, match=r"draws lots in 'model.layers.1.mlp' \(Noisy\)"):
+        without_chance(model)
+
+
+def _noisy(self, original, config, kind):
+    original.__init__(self, config)
+    self.model.layers[1].mlp.__class__ = kind
+
+
+# -- adapters ----------------------------------------------------------------------------------------------------------
+
+
+TIED = LlamaConfig(**SHAPE, tie_word_embeddings=True)
+EVERYWHERE = ["q_proj", "down_proj"]
+
+
+def adapters() -> dict:
+    peft = pytest.importorskip("peft")
+    lora, kind = peft.LoraConfig, {"task_type": "CAUSAL_LM"}
+    return {
+        "lora": lora(r=2, target_modules=EVERYWHERE, **kind),
+        "head": lora(r=2, target_modules=["lm_head"], **kind),
+        "embeddings": lora(r=2, target_modules=["embed_tokens"], **kind),
+        "both": lora(r=2, target_modules=["lm_head", "embed_tokens", *EVERYWHERE], **kind),
+        "dora": lora(r=2, target_modules=EVERYWHERE, use_dora=True, **kind),
+        "rslora": lora(r=2, target_modules=EVERYWHERE, use_rslora=True, **kind),
+        "saved": lora(r=2, target_modules=EVERYWHERE, modules_to_save=["lm_head"], **kind),
+        "ia3": peft.IA3Config(target_modules=EVERYWHERE, feedforward_modules=["down_proj"], **kind),
+    }
+
+
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+@pytest.mark.parametrize("kind", ["lora", "head", "embeddings", "both", "dora", "rslora", "saved", "ia3"])
+def test_a_merged_adapter_says_what_the_adapter_said(kind, tied, corpus, rows, tmp_path):
+    config = adapters()[kind]
+    from peft import get_peft_model
+
+    folder = save(tmp_path / "own", TIED if tied else LlamaConfig(**SHAPE), corpus.tokenizer)
+    torch.manual_seed(5)
+    wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config)
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if ("lora" in name and "magnitude" not in name) or "ia3" in name or "modules_to_save" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    expected = own_logits(wrapped, rows)
+    wrapped.save_pretrained(tmp_path / "adapter")
+    model, tokenizer = adopt(folder, models.find_adapter(str(tmp_path / "adapter")))
+    torch.testing.assert_close(own_logits(model, rows), expected, rtol=1e-3, atol=1e-3)
+    models.save_model(model, tokenizer, tmp_path / "artifact")
+    loaded = models.load_model(tmp_path / "artifact")
+    assert torch.equal(own_logits(loaded, rows), own_logits(model, rows))
+    changes = models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB").changes
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.equal(own_logits(plain, rows), own_logits(model, rows))
+    assert bool(changes) == (tied and kind in ("head", "embeddings", "both", "saved"))
+
+
+def test_an_adapter_that_is_a_prompt_is_refused(own, tmp_path):
+    peft = pytest.importorskip("peft")
+    folder = own()
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    peft.get_peft_model(AutoModelForCausalLM.from_pretrained(folder), config).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match=r"PROMPT_TUNING\) cannot be merged") as refused:
+        adopt(folder, tmp_path / "adapter")
+    assert "\n" not in str(refused.value)
+
+
+# -- more than text ----------------------------------------------------------------------------------------------------
+
+
+def gemma3() -> Gemma3Config:
+    vision = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    vision |= {"image_size": 8, "patch_size": 4}
+    text = SHAPE | {"head_dim": 8, "tie_word_embeddings": True}
+    return Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=4, image_token_index=310)
+
+
+def qwen3_5() -> Qwen3_5Config:
+    text = SHAPE | {"head_dim": 8, "layer_types": ["full_attention"] * 2, "rope_parameters": None}
+    text |= {
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_value_heads": 2,
+        "linear_num_key_heads": 2,
+    }
+    return Qwen3_5Config(
+        text_config=text, vision_config={"depth": 1, "hidden_size": 8, "num_heads": 2, "out_hidden_size": 16}
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "whole", "text"),
+    [
+        (gemma3, "Gemma3ForConditionalGeneration", "Gemma3ForCausalLM"),
+        (qwen3_5, "Qwen3_5ForConditionalGeneration", "Qwen3_5ForCausalLM"),
+    ],
+)
+def test_of_a_model_of_more_than_text_the_text_model_is_adopted(config, whole, text, corpus, rows, tmp_path):
+    torch.manual_seed(3)
+    folder, kind = tmp_path / "own", getattr(transformers, whole)
+    given = kind(config()).float()
+    given.save_pretrained(folder)
+    corpus.tokenizer.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text("{}")
+    assert models.width_and_layers(folder) == (16, 2) and limits(folder) == (VOCABULARY, 48)
+    model, tokenizer = adopt(folder)
+    assert type(model).__name__ == text
+    torch.testing.assert_close(own_logits(model, rows), own_logits(given, rows))
+    models.save_model(model, tokenizer, tmp_path / "artifact")
+    exported = models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert type(plain).__name__ == text and torch.equal(own_logits(plain, rows), own_logits(model, rows))
+    assert exported.changes[0].startswith("the text model alone")
+    assert not (tmp_path / "out" / "preprocessor_config.json").exists()
+
+
+# -- what is handed over -----------------------------------------------------------------------------------------------
+
+
+def test_an_exported_folder_differs_in_its_weights_alone(own, corpus, tmp_path):
+    folder = own("gpt2")
+    edit(folder / "config.json", pad_token_id=1, resid_pdrop=0.3)
+    edit(folder / "generation_config.json", temperature=0.6, do_sample=False)
+    edit(folder / "tokenizer_config.json", anything="else")
+    for name in ("chat_template.jinja", "LICENSE", "merges.txt"):
+        (folder / name).write_text("as it was")
+    for name in ("README.md", "pytorch_model.bin", "old.gguf", "training_args.bin"):
+        (folder / name).write_text("the old model")
+    model, tokenizer = adopt(folder)
+    assert model.config.resid_pdrop == 0 and model.config.pad_token_id is None
+    models.save_model(model, tokenizer, tmp_path / "artifact")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "added_tokens.json").write_text("of another run")
+    assert models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB") == ("float32", ())
+    out = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.suffix != ".safetensors"}
+    given = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix not in (".safetensors", ".md")}
+    assert out == {name: text for name, text in given.items() if not name.endswith((".bin", ".gguf"))}
+
+
+def test_settings_that_the_given_folder_lacks_are_not_added(own, tmp_path):
+    folder = own()
+    models.save_model(*adopt(folder), tmp_path / "artifact")
+    (folder / "generation_config.json").unlink()
+    models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB")
+    assert not (tmp_path / "out" / "generation_config.json").exists()
