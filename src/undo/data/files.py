@@ -8,13 +8,17 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from undo.data.json_files import json_rows
 from undo.data.plain_text import documents_in
 from undo.data.rows import Row, plain_row
 from undo.data.tables import arrow_rows, csv_rows, is_saved, parquet_rows, saved_rows
+from undo.spec.base import nearest
 from undo.spec.errors import UserError
 from undo.spec.keys import content_key
 
@@ -49,19 +53,22 @@ ENOUGH_FILES = 30
 """So many files of text in a folder are divided among the readers as they are; fewer by their documents."""
 
 
-def local_rows(path: Path, split: str | None) -> Iterator[Row]:
+def local_rows(path: Path, split: str | None = None, config: str | None = None) -> Iterator[Row]:
     """The rows of a file, or of every file of a folder in the order of their names.
 
-    `split` names the files of a folder that are read, as `train-00000.parquet`; None for all. A file of text in a
-    folder of many has one reader. Raises UserError where something cannot be read, with its line.
+    `split` names the files of a folder that are read, as `train-00000.parquet`, and `config` those of a configuration
+    that the folder's README lists; None for all. A file of text in a folder of many has one reader. Raises UserError
+    where something cannot be read, with its line.
     """
+    if config is not None and (not path.is_dir() or is_saved(path)):
+        raise UserError(f"'{path}' has no configuration '{config}'; leave it out")
     if path.is_dir() and is_saved(path):
         yield from saved_rows(path, split)
         return
     if not path.is_dir():
         yield from _file_rows(path, path.name)
         return
-    files = files_of(path, split)
+    files = files_of(path, split, config)
     whole = sum(_kind(file) == "text" for file in files) >= ENOUGH_FILES
     for file in files:
         name = file.relative_to(path).as_posix()
@@ -70,8 +77,10 @@ def local_rows(path: Path, split: str | None) -> Iterator[Row]:
             yield row._replace(owner=owner)
 
 
-def files_of(path: Path, split: str | None = None) -> list[Path]:
+def files_of(path: Path, split: str | None = None, config: str | None = None) -> list[Path]:
     """The files of a folder that are read. Raises UserError where there is none."""
+    if config is not None:
+        return _listed_files(path, config, split or SPLITS[0])
     inside = sorted(file for file in path.rglob("*") if file.is_file() and not _is_beside(file.relative_to(path)))
     if not inside:
         kinds = ", ".join((*TEXT, *JSON, *SEPARATED, *BINARY))
@@ -83,6 +92,40 @@ def files_of(path: Path, split: str | None = None) -> list[Path]:
         return found
     known = sorted({name for name in splits.values() if name})
     raise UserError(f"'{path}' has no file of the split '{split}'; " + (f"it has {', '.join(known)}" if known else ""))
+
+
+def _listed_files(path: Path, config: str, split: str) -> list[Path]:
+    """The files of a configuration and split by the folder's README, as data sets of the hub list them."""
+    configs = [given for given in _many(_card(path).get("configs")) if isinstance(given, dict)]
+    listed = {str(given.get("config_name")): _many(given.get("data_files")) for given in configs}
+    if config not in listed:
+        raise UserError(f"'{path}' has no configuration '{config}'; {nearest(config, list(listed) or ['none'])}")
+    parts = [part if isinstance(part, dict) else {"split": SPLITS[0], "path": part} for part in listed[config]]
+    patterns = [(str(part.get("split")), str(pattern)) for part in parts for pattern in _many(part.get("path"))]
+    wanted = [pattern for name, pattern in patterns if name == split]
+    files = [file for file in sorted(path.rglob("*")) if any(_matches(file, path, pattern) for pattern in wanted)]
+    if not files:
+        known = ", ".join(f"{name}: {pattern}" for name, pattern in patterns)
+        raise UserError(f"configuration '{config}' of '{path}' has no file of the split '{split}' ({known})")
+    return files
+
+
+def _many(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _matches(file: Path, folder: Path, pattern: str) -> bool:
+    return file.is_file() and fnmatch(file.relative_to(folder).as_posix(), pattern.removeprefix("./"))
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """What the head of a folder's README says."""
+    try:
+        head = (path / "README.md").read_text(encoding="utf-8").split("---")[1]
+        found = yaml.safe_load(head)
+    except (OSError, ValueError, IndexError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def stamp_of(path: Path) -> tuple[Any, ...]:

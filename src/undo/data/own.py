@@ -80,13 +80,14 @@ def _named(fields: Mapping[str, str]) -> dict[str, str]:
 
 
 def _place(path: str) -> dict[str, Any]:
-    """Where the rows are; of the hub as owner/name:configuration/split@revision."""
-    if Rows(path=path).local():
-        return {"path": path, "limit": None}
+    """Where the rows are: of the hub as owner/name:configuration/split@revision, of a folder as folder:.../..."""
     found = PLACE.fullmatch(path)
-    if found is None or not HUB_NAME.fullmatch(found["path"]):
-        return {"path": path}
-    return {name: value for name, value in found.groupdict().items() if value}
+    place = {name: value for name, value in found.groupdict().items() if value} if found else {}
+    if Rows(path=path).local() or not place:
+        place = {"path": path}
+    if Rows(path=place["path"]).local():
+        return place | {"limit": None}
+    return place if HUB_NAME.fullmatch(place["path"]) else {"path": path}
 
 
 def _refuse_unknown(named: Mapping[str, str], known: Mapping[str, list[str]]) -> None:
@@ -220,7 +221,7 @@ def _notes(option: str, source: Source, read: Reading) -> Iterator[str]:
     units = " and ".join(f"{count} {UNITS[unit]}" for unit, count in sorted(read.units.items()) if count)
     first = next(iter(read.owners), "")
     yield f"{name}: {units} are its documents; {_joined(source, first)}"
-    if place and place.is_dir() and (inside := _inside(place, source.split)):
+    if place and place.is_dir() and (inside := _inside(place, source)):
         yield f"{name}: {inside} are read"
     if read.empty:
         what = "answer" if source.prompt_field else "text"
@@ -235,11 +236,11 @@ def _notes(option: str, source: Source, read: Reading) -> Iterator[str]:
         yield f"{name}: the first {read.rows:,} rows are read"
 
 
-def _inside(folder: Path, split: str | None) -> str:
+def _inside(folder: Path, source: Source) -> str:
     """What of a folder is read."""
     if is_saved(folder):
-        return f"the splits {', '.join(splits_of(folder))}" if not split and splits_of(folder) else ""
-    files = files_of(folder, split)
+        return f"the splits {', '.join(splits_of(folder))}" if not source.split and splits_of(folder) else ""
+    files = files_of(folder, source.split, source.config)
     return f"{len(files)} files ({kinds_of(files)})"
 
 

@@ -27,7 +27,7 @@ class Rows(Spec):
     path: str = Field(min_length=1)
     """A file, a folder, or the name of a data set on the hub (`owner/name`), which is read as a stream."""
     config: str | None = None
-    """The configuration of a data set of the hub, where it has several."""
+    """The configuration, where a data set of the hub has several, or a folder whose README lists some."""
     split: str | None = None
     """The split of a data set of the hub (None: train), or of a folder whose files are named by splits (None: all)."""
     revision: str | None = None
@@ -99,7 +99,9 @@ def read_rows(source: Rows) -> Iterator[Row]:
         raise UserError(
             f"'{source.path}' is neither a file nor a folder: it is read several times; write it into a file"
         )
-    return islice(local_rows(place, source.split), source.limit)
+    if source.revision is not None:
+        raise UserError(f"'{source.path}' is on this machine and has no revision '{source.revision}'; leave it out")
+    return islice(local_rows(place, source.split, source.config), source.limit)
 
 
 @lru_cache(maxsize=8)  # every stream and every split of the items reads the same texts

@@ -299,3 +299,34 @@ def test_prompts_that_stand_in_both_with_other_answers_are_said(tmp_path):
         table(tmp_path, {"prompt": "P#", "answer": f"{name} #"}, name=name) for name in ("forget", "retain")
     )
     assert "40 prompts of --forget stand in --retain with other answers (first: 'P0')" in notes(forget, retain)
+
+
+def configured(folder):
+    """A folder in the form of a data set of the hub with two configurations."""
+    card = ["---", "configs:"]
+    for name in ("en", "fr"):
+        card += [f"- config_name: {name}", f"  data_files: [{{split: test, path: data/{name}/*}}]"]
+        (folder / "data" / name).mkdir(parents=True)
+        lines(folder / "data" / name, "part-0", [f"{name} {n}" for n in range(40)])
+    (folder / "README.md").write_text("\n".join([*card, "---", ""]))
+    return folder
+
+
+def test_a_folder_whose_readme_lists_configurations_is_read_by_them(tmp_path):
+    folder, retain = configured(tmp_path / "set"), lines(tmp_path, "retain")
+    found = own_texts(f"{folder}:fr/test", retain)["forget"]
+    assert found == {"path": str(folder), "config": "fr", "split": "test", "limit": None}
+    assert {text[:2] for text in map(str, read_documents(Source(**found)))} == {"fr"}
+    assert len(read_documents(Source(**own_texts(str(folder), retain)["forget"]))) == 80
+    assert "has no configuration 'frr'; did you mean 'fr'?" in message(f"{folder}:frr", retain)
+    assert "has no file of the split 'train' (test: data/fr/*)" in message(f"{folder}:fr", retain)
+    assert "has no configuration 'x'; leave it out" in message(f"{retain}:x", retain)
+    assert "has no revision 'v1'; leave it out" in message(f"{folder}@v1", retain)
+    for card in (
+        "---\nconfigs: 3\n---",
+        "---\nconfigs: [{config_name: fr, data_files: 3}]\n---",
+        "---\n: [\n---",
+        "no card",
+    ):
+        (folder / "README.md").write_text(card)
+        assert "configuration 'fr'" in message(f"{folder}:fr", retain)
