@@ -72,13 +72,17 @@ def audit(
     listener: Listener | None = None,
     benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
+    fields: Mapping[str, str] | None = None,
+    separator: str = "",
 ) -> Certificate:
     """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`.
 
     benchmarks: what lm-eval asks the given models besides, such as `{"tasks": ["wmdp_bio"]}` (see `Benchmarks`);
     adapter: a PEFT adapter that is merged into the model first.
     """
-    recipe = audit_recipe(model, forget, retain, oracle, before, suite, overrides, benchmarks, adapter)
+    recipe = audit_recipe(
+        model, forget, retain, oracle, before, suite, overrides, benchmarks, adapter, fields, separator
+    )
     return run_audit(recipe, out, workers, listener)
 
 
@@ -92,10 +96,12 @@ def audit_recipe(
     overrides: Sequence[str] = (),
     benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
+    fields: Mapping[str, str] | None = None,
+    separator: str = "",
 ) -> Recipe:
     """The recipe of an audit, to look at or to change before it is run."""
     compared = {"oracle": _text(oracle), "before": _text(before)}
-    texts, asked = own_texts(str(forget), str(retain)), dict(benchmarks) if benchmarks else None
+    texts, asked = own_texts(str(forget), str(retain), fields, separator), dict(benchmarks) if benchmarks else None
     return recipe_of_audit(str(model), texts, suite, compared, overrides, asked, _text(adapter))
 
 
@@ -137,13 +143,15 @@ def suppress(
     adapter: str | Path | None = None,
     workers: int | None = None,
     listener: Listener | None = None,
+    fields: Mapping[str, str] | None = None,
+    separator: str = "",
 ) -> Made:
     """Suppresses a capability with a method (`undo list methods`), which hides it; the result is a teacher to distil.
 
     overrides, such as `suppress.maxent.steps=50`, change the preset of the model's size.
     Raises UserError for wrong input before the start, StudyFailed where a stage failed.
     """
-    texts = own_texts(str(forget), str(retain))
+    texts = own_texts(str(forget), str(retain), fields, separator)
     recipe = recipe_of_suppress(str(model), texts, method, overrides, _text(adapter))
     return _step(recipe, "teacher", out, workers, listener)
 
@@ -157,6 +165,8 @@ def distil(
     overrides: Sequence[str] = (),
     workers: int | None = None,
     listener: Listener | None = None,
+    fields: Mapping[str, str] | None = None,
+    separator: str = "",
 ) -> Made:
     """Distils a suppressed model on both kinds of text, without their labels, until the stop rule holds.
 
@@ -164,7 +174,9 @@ def distil(
     (Unlearn-and-Distill). overrides, such as `distil.stop.max_steps=200`, change the preset of the model's size.
     Errors: see `suppress`.
     """
-    recipe = recipe_of_distil(str(teacher), own_texts(str(forget), str(retain)), noise_alpha, overrides)
+    recipe = recipe_of_distil(
+        str(teacher), own_texts(str(forget), str(retain), fields, separator), noise_alpha, overrides
+    )
     return _step(recipe, "student", out, workers, listener)
 
 
@@ -207,6 +219,8 @@ def robustify(
     workers: int | None = None,
     listener: Listener | None = None,
     shard_size: str = SHARD_SIZE,
+    fields: Mapping[str, str] | None = None,
+    separator: str = "",
 ) -> Robustified:
     """Makes a model forget for good and attacks what came of it.
 
@@ -214,7 +228,9 @@ def robustify(
     `undo.spec.recipe.Benchmarks`; shard_size, the largest file of weights. The rest and errors: see
     `robustify_recipe` and `run_robustify`.
     """
-    recipe = robustify_recipe(model, forget, retain, budget, method, suite, overrides, benchmarks, adapter)
+    recipe = robustify_recipe(
+        model, forget, retain, budget, method, suite, overrides, benchmarks, adapter, fields, separator
+    )
     return run_robustify(recipe, out, workers, listener, shard_size)
 
 
@@ -228,9 +244,11 @@ def robustify_recipe(
     overrides: Sequence[str] = (),
     benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
+    fields: Mapping[str, str] | None = None,
+    separator: str = "",
 ) -> Recipe:
     """The recipe of `robustify`, to look at or to change before it is run."""
-    texts, asked = own_texts(str(forget), str(retain)), dict(benchmarks) if benchmarks else None
+    texts, asked = own_texts(str(forget), str(retain), fields, separator), dict(benchmarks) if benchmarks else None
     return recipe_of_robustify(str(model), texts, budget, method, suite, overrides, asked, _text(adapter))
 
 

@@ -7,9 +7,11 @@ import typer
 
 from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
+from undo.cli.texts import AnswerField, ForgetField, PromptField, RetainField, Separator, reading, tell_texts
 
 
 def audit(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="A Hugging Face folder, or a model in the hub's cache.")],
     forget: Annotated[str, typer.Option(help="Texts of what must be gone: a file, a folder, a data set.")],
     retain: Annotated[str, typer.Option(help="Texts of what must stay.")],
@@ -18,6 +20,11 @@ def audit(
     before: Annotated[str | None, typer.Option(help="The model before unlearning: what there was to get.")] = None,
     adapter: Annotated[str | None, typer.Option(help="A PEFT adapter to merge into the model first.")] = None,
     suite: Annotated[str, typer.Option(help="quick, standard or exhaustive.")] = "quick",
+    forget_field: ForgetField = None,
+    retain_field: RetainField = None,
+    prompt_field: PromptField = None,
+    answer_field: AnswerField = None,
+    separator: Separator = "",
     benchmark: Names = None,
     benchmark_tasks: Tasks = None,
     benchmark_limit: Limit = None,
@@ -38,7 +45,11 @@ def audit(
     if fail_above is not None and oracle is None and before is None:
         raise UserError("--fail-above needs --oracle or --before: there is no recovered fraction without one")
     benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
-    recipe = api.audit_recipe(model, forget, retain, oracle, before, suite, overrides or [], benchmarks, adapter)
+    texts = reading(context.params)
+    recipe = api.audit_recipe(
+        model, forget, retain, oracle, before, suite, overrides or [], benchmarks, adapter, **texts
+    )
+    tell_texts(recipe)
     processes = workers or available_cores()
     with open_progress(api.plan(recipe), out, processes) as listener:
         certificate = api.run_audit(recipe, out, processes, listener)

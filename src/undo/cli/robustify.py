@@ -7,6 +7,8 @@ import typer
 
 from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
+from undo.cli.texts import CHOICES as TEXTS
+from undo.cli.texts import AnswerField, ForgetField, PromptField, RetainField, Separator, reading, tell_texts
 
 CHOICES = ("forget", "retain", "adapter", "budget", "method", "suite")
 ASKED = ("benchmark", "benchmark_tasks", "benchmark_limit")
@@ -26,6 +28,11 @@ def robustify(
     budget: Annotated[float, typer.Option(help="Compute, as a share of a fresh student's; decides the noise.")] = 0.3,
     method: Method = "maxent",
     suite: Annotated[str, typer.Option(help="Attacks to withstand: quick, standard or exhaustive.")] = "quick",
+    forget_field: ForgetField = None,
+    retain_field: RetainField = None,
+    prompt_field: PromptField = None,
+    answer_field: AnswerField = None,
+    separator: Separator = "",
     benchmark: Names = None,
     benchmark_tasks: Tasks = None,
     benchmark_limit: Limit = None,
@@ -48,6 +55,7 @@ def robustify(
     api.check_shard_size(shard_size)
     benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
     recipe = _recipe(context, benchmarks)
+    tell_texts(recipe)
     if save_recipe is not None:
         api.save_recipe(recipe, save_recipe)
         print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
@@ -89,13 +97,13 @@ def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
         return recipe
     if not chosen["forget"] or not chosen["retain"]:
         raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
-    return api.robustify_recipe(model, **chosen, overrides=overrides, benchmarks=benchmarks)
+    return api.robustify_recipe(model, **chosen, **reading(given), overrides=overrides, benchmarks=benchmarks)
 
 
 def _refuse_choices(context: typer.Context, recipe: str) -> None:
     from undo.spec.errors import UserError
 
-    for name in CHOICES + ASKED:
+    for name in CHOICES + ASKED + TEXTS:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             option = name.replace("_", "-")

@@ -1,20 +1,24 @@
-"""Rows of data sets of the Hugging Face hub, or of files and folders of Parquet, JSON lines, CSV or plain text."""
+"""Where texts come from: files and folders of this machine, and data sets of the Hugging Face hub."""
 
 import importlib.util
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections import Counter
+from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from undo.data.dataset import Document, Pair
+from undo.data.dataset import Document
+from undo.data.files import SPLITS, SUFFIXES, local_rows, stamp_of
+from undo.data.forms import Form, document_of, parts_of
+from undo.data.rows import Row
 from undo.spec.base import Spec, nearest
 from undo.spec.errors import UserError
 
-READERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
 class Rows(Spec):
@@ -23,84 +27,147 @@ class Rows(Spec):
     path: str = Field(min_length=1)
     """A file, a folder, or the name of a data set on the hub (`owner/name`), which is read as a stream."""
     config: str | None = None
-    """The data set's configuration, where it has several."""
-    split: str = "train"
-    """The data set's split; of a single file, all of it is read whatever the split's name."""
+    """The configuration, where a data set of the hub has several, or a folder whose README lists some."""
+    split: str | None = None
+    """The split of a data set of the hub (None: train), or of a folder whose files are named by splits (None: all)."""
+    revision: str | None = None
+    """The branch, tag or commit of a data set of the hub; None for its newest."""
     limit: int | None = Field(default=20_000, ge=1)
     """Reads no more than so many rows, from the first on; None for all."""
 
+    def local(self) -> Path | None:
+        """Its place on this machine, None where there is nothing of that name."""
+        path = Path(self.path).expanduser()
+        try:
+            return path if path.exists() else None
+        except OSError:  # a name that is too long, or a folder that may not be looked into
+            return None
 
-class Source(Rows):
-    """Where the texts of a domain are."""
 
-    text_field: str = "text"
-    """The field that holds the text, or the answer to a prompt."""
-    prompt_field: str | None = None
-    """The field that holds a prompt: it is read before the text, and never trained on. Rows without one are texts."""
+class Source(Rows, Form):
+    """Where the texts of a domain are, and which fields hold them."""
 
 
-@lru_cache(maxsize=8)  # every stream and every split of the items reads the same texts
+class Reading(NamedTuple):
+    """What was read of a source.
+
+    `owners`: its documents in their order, each with what decides who reads it; `first`: the first row that had one;
+    `rows`: how many there were; `empty`: the places of those without a text; `units`: what the documents were in their
+    files; `remarks`: what was chosen within rows, how often, and where first; `fields`: the names of all fields.
+    """
+
+    owners: dict[Document, str]
+    rows: int
+    repeated: int
+    empty: list[str]
+    units: Counter[str]
+    remarks: dict[str, tuple[int, str]]
+    fields: list[str]
+
+
+def read_source(source: Source) -> Reading:
+    """Reads a source to its limit, once for as long as its files stay as they are.
+
+    Empty and repeated documents are left out. Raises UserError where something cannot be read.
+    """
+    place = source.local()
+    key: Any = source  # frozen models are hashable, but their type does not say so
+    return _read(key, stamp_of(place) if place else None)
+
+
 def read_documents(source: Source) -> tuple[Document, ...]:
     """The source's documents, without empty and repeated ones. Raises UserError where it cannot be read."""
-    documents = [_document(row, source) for row in read_rows(source)]
-    return tuple(dict.fromkeys(document for document in documents if document))
+    return tuple(read_source(source).owners)
 
 
 def fields_of(source: Rows) -> list[str]:
-    """The names of the fields of its first row, none where it has no row. Raises UserError where it cannot be read."""
-    with _reading(source):
-        return list(next(iter(_stream(source)), {}))
+    """The names of the fields of its rows, none where all are texts; of a data set of the hub those of its first row.
+
+    Raises UserError where it cannot be read.
+    """
+    rows = read_rows(source) if source.local() else islice(read_rows(source), 1)
+    return list(dict.fromkeys(name for row in rows if not row.plain for name in row.fields))
 
 
-def read_rows(source: Rows) -> Iterator[dict[str, Any]]:
+def read_rows(source: Rows) -> Iterator[Row]:
     """Its rows, up to its limit. Raises UserError where it cannot be read."""
-    with _reading(source):
-        yield from islice(_stream(source), source.limit)
-
-
-def read_field(row: dict[str, Any], field: str, path: str, kind: type, what: str) -> Any:
-    """A row's field of a kind, such as str, which people call `what`. Raises UserError where it is no such one."""
-    if field not in row:
-        raise UserError(f"'{path}' has no field '{field}'; {nearest(field, list(row))}")
-    if not isinstance(row[field], kind):
-        raise UserError(f"field '{field}' of '{path}' holds {type(row[field]).__name__}, not {what}")
-    return row[field]
-
-
-@contextmanager
-def _reading(source: Rows) -> Iterator[None]:
-    """What goes wrong while reading is one clear line."""
-    if importlib.util.find_spec("datasets") is None:
-        raise UserError("this setting reads through the package 'datasets'; install it: pip install 'undo-llm[hub]'")
-    try:
-        yield
-    except (OSError, ValueError) as error:  # what the library raises for names, splits and files that it cannot find
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    place = source.local()
+    if place is None:
+        _refuse_missing(source.path)
+        return islice(_hub_rows(source), source.limit)
+    if not (place.is_file() or place.is_dir()):
         raise UserError(
-            f"cannot read '{source.path}': {reason}; it must be a file, a folder or a data set of the hub"
-        ) from error
+            f"'{source.path}' is neither a file nor a folder: it is read several times; write it into a file"
+        )
+    if source.revision is not None:
+        raise UserError(f"'{source.path}' is on this machine and has no revision '{source.revision}'; leave it out")
+    return islice(local_rows(place, source.split, source.config), source.limit)
 
 
-def _stream(source: Rows) -> Iterable[dict[str, Any]]:
+@lru_cache(maxsize=8)  # every stream and every split of the items reads the same texts
+def _read(source: Source, stamp: Any) -> Reading:
+    found = Reading({}, 0, 0, [], Counter(), {}, [])
+    rows, repeated, fields, structured = 0, 0, {}, None
+    for row in read_rows(source):
+        rows += 1
+        if not row.plain:
+            structured = structured or row
+            fields |= dict.fromkeys(row.fields)
+        made = document_of(row, source)
+        if made.document is None:
+            found.empty.append(row.place)
+            continue
+        for remark in made.remarks:
+            count, place = found.remarks.get(remark, (0, row.place))
+            found.remarks[remark] = (count + 1, place)
+        repeated += made.document in found.owners
+        found.units[row.unit] += made.document not in found.owners
+        found.owners.setdefault(made.document, made.owner)
+    _refuse_unknown(source, structured, list(fields))
+    return found._replace(rows=rows, repeated=repeated, fields=list(fields))
+
+
+def _refuse_unknown(source: Source, row: Row | None, fields: list[str]) -> None:
+    """A prompt's field may be missing in a row, but not in all."""
+    if row is None or source.prompt_field is None:
+        return
+    for name in parts_of(source.prompt_field, fields):
+        if name.partition(".")[0] not in fields:
+            raise UserError(f"'{source.path}' has no field '{name}'; {nearest(name, fields)}")
+
+
+def _refuse_missing(path: str) -> None:
+    """What is not here is asked of the hub only where it may be there."""
+    given = Path(path).expanduser()
+    here = path.startswith((".", "~", "/")) or given.is_absolute() or not HUB_NAME.fullmatch(path)
+    named = given.suffix.lower() in SUFFIXES or path.endswith("/")
+    parent = given.parent if given.parent != Path() else Path(".")
+    beside = "/" in path and parent.is_dir()
+    if not (here or named or beside):
+        return
+    names = [file.name for file in parent.iterdir()] if parent.is_dir() else []
+    hint = f"; {nearest(given.name, names)}" if names and "did you" in nearest(given.name, names) else ""
+    raise UserError(f"cannot read '{path}': there is no such file or folder{hint}")
+
+
+def _hub_rows(source: Rows) -> Iterator[Row]:
+    """The rows of a data set of the hub. Whatever goes wrong there or on the way is one clear line."""
+    if importlib.util.find_spec("datasets") is None:
+        raise UserError(
+            f"there is no file '{source.path}', and data sets of the hub are read through the package 'datasets'; "
+            "install it: pip install 'undo-llm[hub]'"
+        )
     from datasets import load_dataset
 
-    path = Path(source.path).expanduser()
-    if path.is_dir():
-        return load_dataset(str(path), source.config, split=source.split, streaming=True)
-    if path.suffix in READERS or path.is_absolute() or source.path.startswith("."):
-        files = {source.split: str(path)}
-        return load_dataset(READERS.get(path.suffix, "text"), data_files=files, split=source.split, streaming=True)
-    return load_dataset(source.path, source.config, split=source.split, streaming=True)
-
-
-def _document(row: dict[str, Any], source: Source) -> Document | None:
-    """A row's document, None where it is empty. A space parts prompt and answer where nothing else does."""
-    text = read_field(row, source.text_field, source.path, str, "text").rstrip()
-    if source.prompt_field is None:
-        return text.lstrip() or None
-    given = row | {source.prompt_field: ""} if row.get(source.prompt_field, "") is None else row
-    prompt = read_field(given, source.prompt_field, source.path, str, "text")
-    if not prompt.strip() or not text.strip():
-        return text.lstrip() or None
-    apart = prompt[-1].isspace() or text[0].isspace()
-    return Pair(prompt, text if apart else f" {text}")
+    version: dict[str, Any] = {"revision": source.revision} if source.revision else {}
+    split = source.split or SPLITS[0]
+    try:
+        rows: Any = load_dataset(source.path, source.config, split=split, streaming=True, **version)
+        for number, fields in enumerate(rows, 1):
+            yield Row(fields, f"{source.path}, row {number}")
+    except Exception as error:  # a network's, a server's, a library's: there is no list of them
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        named = "name configuration and split as owner/name:configuration/split"
+        raise UserError(
+            f"there is no file '{source.path}', and the data set cannot be read from the hub: {reason}; {named}"
+        ) from error

@@ -169,7 +169,7 @@ def _add_corpus(plan: Plan, adopted: str | None) -> str:
     settings, sources = data.model_dump(mode="json", exclude={"forget_share"}), data.dataset.sources()  # type: ignore[attr-defined]
     contents = {name: content_hash(path) for name, path in sources.items()}
     settings["dataset"] = placed(settings["dataset"], contents)
-    outside = {name: str(path.resolve()) for name, path in sources.items()}
+    outside = {name: str(path.absolute()) for name, path in sources.items()}  # a link's own name says how it is read
     return plan.add("data", "data", settings, {"model": adopted} if adopted else {}, outside=outside)
 
 

@@ -58,7 +58,7 @@ def test_formats_agree(tmp_path):
 def test_a_folder_is_read_by_split(tmp_path):
     for split, rows in (("train", ROWS["retain"]), ("test", ROWS["forget"])):
         datasets.Dataset.from_dict({"text": rows}).to_parquet(tmp_path / f"{split}-00000.parquet")
-    dataset = hub(retain={"path": str(tmp_path)}, forget={"path": str(tmp_path), "split": "test"})
+    dataset = hub(retain={"path": str(tmp_path), "split": "train"}, forget={"path": str(tmp_path), "split": "test"})
     assert set(dataset.documents("retain", "train")) < set(ROWS["retain"])
     assert set(dataset.documents("forget", "train")) < set(ROWS["forget"])
 
@@ -108,7 +108,7 @@ def test_prompts_are_given_and_answers_asked_for(tmp_path):
     assert items and not any(item.ends for item in items)
     for item in items:
         number = int(item.prompt.removeprefix("What is ").removesuffix(" + 1?"))
-        assert item.answer == f" {number + 1}"
+        assert item.answer == str(number + 1), "as the text stands"
 
 
 def test_training_reads_every_fact_and_the_adversary_none_that_is_asked(tmp_path):
@@ -179,7 +179,11 @@ def message(dataset) -> str:
 
 def test_a_missing_field_is_named_with_the_nearest(tmp_path):
     assert "no field 'txt'; did you mean 'text'?" in message(hub(**both(tmp_path, text_field="txt")))
-    assert "holds int, not text" in message(hub(**both(tmp_path, text_field="id")))
+    path = tmp_path / "parts.jsonl"
+    path.write_text("\n".join(json.dumps({"text": ["a", n]}) for n in range(40)))
+    assert "parts.jsonl, line 1: field 'text' holds a list, not text" in message(
+        hub(**both(tmp_path) | {"retain": {"path": str(path)}})
+    )
 
 
 @pytest.mark.parametrize("path", ["absent.jsonl", "absent.parquet", "absent"])

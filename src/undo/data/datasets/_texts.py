@@ -9,12 +9,13 @@ from pydantic import Field
 from undo.data.dataset import Dataset, Document, Domain, Pair, whole
 from undo.data.neutral import ciphered, deranged
 from undo.data.shares import Shares, Split
-from undo.data.sources import Rows, Source, read_documents
+from undo.data.sources import Rows, Source, read_documents, read_source
 from undo.spec.errors import UserError
 
 
 class Texts(Dataset):
-    """Documents of data sets. A hash of each one's opening, or of its prompt, decides who reads it.
+    """Documents of data sets. A hash of each one's opening, of its prompt, or of its file's name in a folder of many
+    files of text, decides who reads it.
 
     Training reads all prompts with their answers, whoever else does: facts do not follow from each other, so that each
     has to be taught, or forgotten, itself. Adversary and questions share none.
@@ -54,15 +55,15 @@ class Texts(Dataset):
 
     def sources(self) -> dict[str, Path]:
         """Those of the data sets that lie on this machine."""
-        paths = {f"{name}.path": Path(value.path).expanduser() for name, value in self if isinstance(value, Rows)}
-        return {name: path for name, path in paths.items() if path.exists()}
+        paths = {f"{name}.path": value.local() for name, value in self if isinstance(value, Rows)}
+        return {name: path for name, path in paths.items() if path}
 
     def _documents(self, domain: Domain, role: str) -> list[Document]:
         if domain == "neutral" and self.neutral is None:
             return self._unknown_to_all(role)
         source: Any = {"retain": self.retain, "forget": self.forget, "neutral": self.neutral}[domain]
         # Any: frozen models are hashable, but their type does not say so
-        documents = [found for found in read_documents(source) if self._has(found, role)]
+        documents = [found for found, owner in read_source(source).owners.items() if self._has(found, owner, role)]
         if not documents:
             held = f"'{source.path}' has no document for {domain} {role}: it holds {len(read_documents(source))}"
             raise UserError(f"{held}, which chance gave to others; give more, or raise its limit or the share")
@@ -76,8 +77,7 @@ class Texts(Dataset):
         texts = [document for document in given if not isinstance(document, Pair)]
         return [*pairs, *ciphered(texts, all_documents, self.draw)]
 
-    def _has(self, document: Document, role: str) -> bool:
-        """Whether a document is the role's: all answers to a prompt have one reader besides training."""
-        if isinstance(document, str):
-            return self.shares.split(self.draw, document[: self.item_chars]) == role
-        return role in ("train", self.shares.split(self.draw, document.prompt[: self.item_chars]))
+    def _has(self, document: Document, owner: str, role: str) -> bool:
+        """Whether a document is the role's: what has one owner has one reader, answers besides training."""
+        reader = self.shares.split(self.draw, owner[: self.item_chars])
+        return role == reader or (role == "train" and not isinstance(document, str))

@@ -1,4 +1,4 @@
-"""Any texts: data sets of the Hugging Face hub, or files and folders of Parquet, JSON lines, CSV or plain text."""
+"""Any texts: files and folders (docs/data-formats.md), or data sets of the Hugging Face hub."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,14 +11,15 @@ from undo.data.datasets._texts import Texts
 class Hub(Texts):
     """Retain one data set, forget another one; neutral a third, or what no model knows, made of the forgotten texts.
 
-    A hash of each document's opening, or of its prompt, decides who reads it; equal documents count once. Training
-    reads all prompts with their answers, whoever else does: facts do not follow from each other, so that each has to be
-    taught, or forgotten, itself. Adversary and questions share none.
+    A hash of each document's opening, of its prompt, or in a folder of many files of text of its file's name decides
+    who reads it; equal documents count once. Training reads all prompts with their answers, whoever else does: facts do
+    not follow from each other, so that each has to be taught, or forgotten, itself. Adversary and questions share none.
     """
 
     evaluation: ClassVar[str] = "cross_entropy"
     version: int = 3
-    """1 asked for the end of a text too, 2 permuted the letters of prompts and answers, and no digits."""
+    """1 asked for the end of a text too; 2 put a space before every answer, read any unknown file line by line, and
+    permuted the letters of neutral prompts and answers."""
 
     def items(self) -> Iterator[Item]:
         """Answers to prompts, and openings of documents, to predict.

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from undo.data.dataset import Domain, Item, ItemSplit
 from undo.data.datasets._texts import Texts
-from undo.data.sources import Rows, read_field, read_rows
+from undo.data.rows import Row, read_field
+from undo.data.sources import Rows, read_rows
 from undo.spec.errors import UserError
 from undo.spec.keys import derive_seed
 
@@ -21,8 +22,8 @@ LETTERS = "ABCD"
 class Asked(Rows):
     """Where the questions about a domain are."""
 
-    split: str = "test"
-    """The data set's split; of a single file, all of it is read whatever the split's name."""
+    split: str | None = "test"
+    """The split of a data set of the hub, or of a folder whose files are named by splits."""
     question_field: str = "question"
     """The field that holds the question."""
     choices_field: str = "choices"
@@ -40,6 +41,8 @@ class Questions(Texts):
     """
 
     evaluation: ClassVar[str] = "multiple_choice"
+    version: int = 2
+    """1 read any unknown file line by line."""
 
     retain_questions: Asked
     """Questions about what is to be kept."""
@@ -94,11 +97,11 @@ def _read_questions(source: Asked) -> tuple[tuple[str, int], ...]:
     return tuple(dict(_question(row, source) for row in read_rows(source)).items())
 
 
-def _question(row: dict[str, Any], source: Asked) -> tuple[str, int]:
-    question = read_field(row, source.question_field, source.path, str, "text")
-    choices = read_field(row, source.choices_field, source.path, list, "a list of choices")
-    right = read_field(row, source.answer_field, source.path, int, "the place of the right choice")
+def _question(row: Row, source: Asked) -> tuple[str, int]:
+    question = read_field(row, source.question_field, str, "text")
+    choices = read_field(row, source.choices_field, list, "a list of choices")
+    right = read_field(row, source.answer_field, int, "the place of the right choice")
     if len(choices) != len(LETTERS) or not 0 <= right < len(LETTERS):
-        raise UserError(f"'{source.path}': {question[:40]!r} has {len(choices)} choices and answer {right}; give four")
+        raise UserError(f"{row.place}: {question[:40]!r} has {len(choices)} choices and answer {right}; give four")
     listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=True))
     return f"{source.header}{question.strip()}\n{listed}\nAnswer:", right
