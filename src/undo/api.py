@@ -73,7 +73,7 @@ def audit(
     benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
     fields: Mapping[str, str] | None = None,
-    separator: str = "",
+    separator: str | None = None,
 ) -> Certificate:
     """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`.
 
@@ -97,7 +97,7 @@ def audit_recipe(
     benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
     fields: Mapping[str, str] | None = None,
-    separator: str = "",
+    separator: str | None = None,
 ) -> Recipe:
     """The recipe of an audit, to look at or to change before it is run."""
     compared = {"oracle": _text(oracle), "before": _text(before)}
@@ -144,7 +144,7 @@ def suppress(
     workers: int | None = None,
     listener: Listener | None = None,
     fields: Mapping[str, str] | None = None,
-    separator: str = "",
+    separator: str | None = None,
 ) -> Made:
     """Suppresses a capability with a method (`undo list methods`), which hides it; the result is a teacher to distil.
 
@@ -166,7 +166,7 @@ def distil(
     workers: int | None = None,
     listener: Listener | None = None,
     fields: Mapping[str, str] | None = None,
-    separator: str = "",
+    separator: str | None = None,
 ) -> Made:
     """Distils a suppressed model on both kinds of text, without their labels, until the stop rule holds.
 
@@ -220,7 +220,7 @@ def robustify(
     listener: Listener | None = None,
     shard_size: str = SHARD_SIZE,
     fields: Mapping[str, str] | None = None,
-    separator: str = "",
+    separator: str | None = None,
 ) -> Robustified:
     """Makes a model forget for good and attacks what came of it.
 
@@ -245,7 +245,7 @@ def robustify_recipe(
     benchmarks: Mapping[str, Any] | None = None,
     adapter: str | Path | None = None,
     fields: Mapping[str, str] | None = None,
-    separator: str = "",
+    separator: str | None = None,
 ) -> Recipe:
     """The recipe of `robustify`, to look at or to change before it is run."""
     texts, asked = own_texts(str(forget), str(retain), fields, separator), dict(benchmarks) if benchmarks else None

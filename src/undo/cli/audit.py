@@ -24,7 +24,7 @@ def audit(
     retain_field: RetainField = None,
     prompt_field: PromptField = None,
     answer_field: AnswerField = None,
-    separator: Separator = "",
+    separator: Separator = None,
     benchmark: Names = None,
     benchmark_tasks: Tasks = None,
     benchmark_limit: Limit = None,

@@ -11,7 +11,8 @@ PromptField = Annotated[
 ]
 AnswerField = Annotated[str | None, typer.Option(help="The field of answers, in either.")]
 Separator = Annotated[
-    str, typer.Option(help="What stands between a prompt and its answer where they hold no white space there.")
+    str | None,
+    typer.Option(help="Between prompt and answer; default: nothing or a space, as the model before knows it better."),
 ]
 CHOICES = ("forget_field", "retain_field", "prompt_field", "answer_field", "separator")
 """The options by the names of their parameters; a saved recipe has chosen them already."""

@@ -32,8 +32,9 @@ class Form(Spec):
     one of them, that holds a chat."""
     choices_field: str | None = None
     """The field that holds the choices of which the answer names one, by its letter or its place from 0."""
-    separator: str = ""
-    """What stands between a prompt and its answer where neither has white space there."""
+    separator: str | None = ""
+    """What stands between a prompt and its answer where neither has white space there. None: nothing or a space, as a
+    given model that should know the answers finds them likelier; nothing where there is no such model."""
 
 
 class Made(NamedTuple):
@@ -89,7 +90,7 @@ def _document(row: Row, form: Form) -> Made:
     if form.text_field in names:
         return _chat(row, parts, form)
     answer, remarks = _answer(row, form)
-    return _pair(parts, answer or "", form.separator, remarks)
+    return _pair(parts, answer or "", form.separator or "", remarks)
 
 
 def _text(text: str | None) -> Made:
@@ -119,7 +120,7 @@ def _chat(row: Row, parts: list[tuple[str, str]], form: Form) -> Made:
         return Made(None)
     before = parts + [(turn.role, turn.text) for turn in turns[: said[-1]] if turn.text.strip()]
     remarks = (TURNS,) * (len(said) > 1) + (AFTER,) * (said[-1] + 1 < len(turns))
-    return _pair(before and [*before, ("", "")], turns[said[-1]].text, form.separator, remarks)
+    return _pair(before and [*before, ("", "")], turns[said[-1]].text, form.separator or "", remarks)
 
 
 def _said(content: Any) -> str:

@@ -33,11 +33,14 @@ PLACE = re.compile(r"(?P<path>[^:@]+)(:(?P<config>[^/@]*)(/(?P<split>[^@]*))?)?(
 UNITS = {"line": "lines", "paragraph": "paragraphs, parted by empty lines,", "row": "rows"}
 
 
-def own_texts(forget: str, retain: str, fields: Mapping[str, str] | None = None, separator: str = "") -> dict[str, Any]:
+def own_texts(
+    forget: str, retain: str, fields: Mapping[str, str] | None = None, separator: str | None = None
+) -> dict[str, Any]:
     """The dataset settings of what is to be forgotten and kept: files, folders or data sets of the hub.
 
     Args: fields, names of fields where they are none of the usual ones (`FIELDS`: `forget` and `retain` for the texts
-    of either, `prompt` and `answer` for both); separator, what stands between a prompt and its answer.
+    of either, `prompt` and `answer` for both); separator, what stands between a prompt
+    and its answer, None for what the model before unlearning knows better (`Form`).
     Rows hold a document (`text`), a prompt and its answer (`PROMPTS`, `ANSWERS`), or a chat; prompts are read and never
     trained on. Files and folders are read to their end, a data set of the hub up to the usual limit of `Rows`.
     Raises UserError where one cannot be read, may be read in two ways, holds too little, or is mostly the other.
@@ -104,7 +107,7 @@ def _has(known: list[str], field: str) -> bool:
     return all(part.partition(".")[0] in known or part in known for part in parts_of(field, known))
 
 
-def _form(option: str, path: str, known: list[str], named: Mapping[str, str], separator: str) -> dict[str, Any]:
+def _form(option: str, path: str, known: list[str], named: Mapping[str, str], separator: str | None) -> dict[str, Any]:
     """The settings that say what its fields hold. Raises UserError where that can be read in no way, or in several."""
     if not known:
         return {}
@@ -118,7 +121,7 @@ def _form(option: str, path: str, known: list[str], named: Mapping[str, str], se
         ]
         ways += [_texts("text")] if "text" in known else []
     if len(ways) == 1:
-        return ways[0] | ({"separator": separator} if separator and "prompt_field" in ways[0] else {})
+        return ways[0] | ({"separator": separator} if "prompt_field" in ways[0] else {})
     options = f"--{option}-field, or --prompt-field and --answer-field"
     if ways:
         found = " or ".join(_in_words(way) for way in ways)

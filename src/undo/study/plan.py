@@ -170,7 +170,25 @@ def _add_corpus(plan: Plan, adopted: str | None) -> str:
     contents = {name: content_hash(path) for name, path in sources.items()}
     settings["dataset"] = placed(settings["dataset"], contents)
     outside = {name: str(path.absolute()) for name, path in sources.items()}  # a link's own name says how it is read
-    return plan.add("data", "data", settings, {"model": adopted} if adopted else {}, outside=outside)
+    inputs = {} if adopted is None else {"model": adopted} | _joins_answers(plan, adopted)
+    return plan.add("data", "data", settings, inputs, outside=outside)
+
+
+def _joins_answers(plan: Plan, adopted: str) -> dict[str, str]:
+    """The model before unlearning, where it is to say how prompts and answers are joined."""
+    dataset: Any = plan.recipe.data.dataset
+    if all(getattr(getattr(dataset, name, None), "separator", "") is not None for name in ("forget", "retain")):
+        return {}
+    if plan.recipe.audits_given_model():
+        return {"knower": _add_compared(plan, adopted, "before")} if "before" in plan.compared else {}
+    return {"knower": adopted} if plan.recipe.suppress else {}
+
+
+def _add_compared(plan: Plan, adopted: str, name: str) -> str:
+    """The stage of a model beside the audited one, which has to read the corpus in the same way."""
+    origin = plan.compared[name]
+    settings = {"fingerprint": origin.fingerprint, "row_tokens": plan.recipe.data.row_tokens}
+    return plan.add("adopt", name, settings, {"like": adopted}, outside=origin.places())
 
 
 def _settings_of(benchmarks: Benchmarks) -> dict[str, Any]:
@@ -294,17 +312,15 @@ class _Replication:
         pretrain = self.recipe.pretrain
         if pretrain is None:
             assert self.adopted is not None
-            compared = {name: self._compared(name, origin) for name, origin in self.plan.compared.items()}
+            compared = {name: self._compared(name) for name in self.plan.compared}
             given = ModelNode("model" if self.recipe.audits_given_model() else "base", "base", self.seed, self.adopted)
             return {"base": given} | compared
         base = self._pretrained(pretrain, "base", ["retain", "forget"], pretrain.base_steps)
         return {"base": base, "oracle": self._pretrained(pretrain, "oracle", ["retain"], pretrain.oracle_steps)}
 
-    def _compared(self, name: str, origin: Origin) -> ModelNode:
-        """A model beside the audited one, which has to read the corpus in the same way."""
+    def _compared(self, name: str) -> ModelNode:
         assert self.adopted is not None
-        settings = {"fingerprint": origin.fingerprint, "row_tokens": self.recipe.data.row_tokens}
-        stage = self.plan.add("adopt", name, settings, {"like": self.adopted}, outside=origin.places())
+        stage = _add_compared(self.plan, self.adopted, name)
         return ModelNode(name, "oracle" if name == "oracle" else "base", self.seed, stage)
 
     def _pretrained(self, pretrain: Pretrain, role: str, domains: list[str], steps: int) -> ModelNode:

@@ -59,7 +59,16 @@ def known_limits(plan: Plan, store: Store) -> list[str]:
         if uniform is not None and loss > NEAR_GUESSING * uniform:
             shown = f"{loss:.2f} nats per token, guessing has {math.log(_vocabulary(store, knower)):.2f}"
             found.append(f"the original does not know the retain texts ({shown}), so what it keeps cannot be measured")
-    return found + _repeated_rows(plan, store)
+    return found + _joined_by_a_space(plan, store) + _repeated_rows(plan, store)
+
+
+def _joined_by_a_space(plan: Plan, store: Store) -> list[str]:
+    """Where something was put between prompts and answers that nobody asked for."""
+    corpus = next(id for id in plan.stages if id.startswith("data-"))
+    chosen = store.read(corpus, "evals.json").get("separators", {}) if store.done(corpus) else {}
+    names = [f"--{name}" for name, separator in chosen.items() if separator]
+    known = "the original finds the answers likelier so"
+    return [f"a space is put between prompts and answers of {' and '.join(names)}: {known}"] if names else []
 
 
 def _repeated_rows(plan: Plan, store: Store) -> list[str]:
