@@ -30,7 +30,9 @@ def lines(folder, name, texts=LINES):
 def test_prompts_and_answers_are_found_by_their_names(tmp_path, pair):
     forget, retain = rows(tmp_path, "forget", **dict.fromkeys(pair, "x")), lines(tmp_path, "retain")
     found = own_texts(forget, retain)
-    assert found["forget"] == {"path": forget, "limit": None, "prompt_field": pair[0], "text_field": pair[1]}
+    as_pair = {"path": forget, "limit": None, "prompt_field": pair[0], "text_field": pair[1]}
+    assert found["forget"] == as_pair | {"separator": None}, "the model that should know decides"
+    assert own_texts(forget, retain, separator=" ")["forget"] == as_pair | {"separator": " "}
     assert found["retain"] == {"path": retain, "limit": None}
 
 
