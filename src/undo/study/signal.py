@@ -41,7 +41,7 @@ def nothing_to_find(plan: Plan, store: Store) -> str | None:
     advice = "look at how prompt and answer are joined (--separator), or give texts that it knows"
     if uniform is None:
         return ignorant_bases(plan, store).get(knower.evaluation)
-    if apart is not None and apart[0] <= 2 * apart[1]:
+    if apart is not None and apart[0] <= apart[1]:  # within a standard error: an hour saved, or an audit undecided
         shown = f"{loss:.2f} nats per token, and {loss + apart[0]:.2f} for the answers to other prompts"
         return f"the model before unlearning does not know the forget answers: {shown}; {advice}"
     if apart is None and loss > NEAR_GUESSING * uniform:
