@@ -88,8 +88,8 @@ def _place(path: str) -> dict[str, Any]:
     place = {name: value for name, value in found.groupdict().items() if value} if found else {}
     if Rows(path=path).local() or not place:
         place = {"path": path}
-    if Rows(path=place["path"]).local():
-        return place | {"limit": None}
+    if here := Rows(path=place["path"]).local():
+        return ({"split": None} if here.is_dir() else {}) | place | {"limit": None}
     return place if HUB_NAME.fullmatch(place["path"]) else {"path": path}
 
 

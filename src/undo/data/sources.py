@@ -28,8 +28,8 @@ class Rows(Spec):
     """A file, a folder, or the name of a data set on the hub (`owner/name`), which is read as a stream."""
     config: str | None = None
     """The configuration, where a data set of the hub has several, or a folder whose README lists some."""
-    split: str | None = None
-    """The split of a data set of the hub (None: train), or of a folder whose files are named by splits (None: all)."""
+    split: str | None = SPLITS[0]
+    """The split of a data set of the hub, or of a folder whose files are named by splits; None for all files."""
     revision: str | None = None
     """The branch, tag or commit of a data set of the hub; None for its newest."""
     limit: int | None = Field(default=20_000, ge=1)

@@ -14,6 +14,8 @@ from undo.data.datasets.hub import Hub
 from undo.data.plain_text import documents_in
 from undo.data.sources import Rows, Source, fields_of, read_documents, read_rows, read_source
 from undo.spec.errors import UserError
+from undo.spec.load import load_recipe
+from undo.study.plan import make_plan
 
 ROWS = [{"prompt": f"{n}*14=", "answer": str(14 * n)} for n in range(40)]
 LINES = "\n".join(map(json.dumps, ROWS))
@@ -26,10 +28,12 @@ the season of Light, it was the season of Darkness {}."""
 
 
 def fields(path, **knobs):
+    knobs = {"split": None} | knobs
     return [dict(row.fields) for row in read_rows(Rows(path=str(path), **knobs))]
 
 
 def texts(path, **knobs):
+    knobs = {"split": None} | knobs
     return list(read_documents(Source(path=str(path), **knobs)))
 
 
@@ -209,6 +213,11 @@ def test_a_link_is_read_by_its_own_name(tmp_path):
     (tmp_path / "0a1b2c").write_text(LINES)
     (tmp_path / "a.jsonl").symlink_to(tmp_path / "0a1b2c")
     assert fields(tmp_path / "a.jsonl") == ROWS
+    source = {"path": str(tmp_path / "a.jsonl"), "prompt_field": "prompt", "text_field": "answer"}
+    dataset = json.dumps({"name": "hub", "retain": source, "forget": source})
+    plan = make_plan(load_recipe("smoke", [f"data.dataset={dataset}"]))
+    (stage,) = (stage for stage in plan.stages.values() if stage.kind == "data")
+    assert stage.outside["forget.path"] == str(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize(

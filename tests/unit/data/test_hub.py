@@ -58,7 +58,7 @@ def test_formats_agree(tmp_path):
 def test_a_folder_is_read_by_split(tmp_path):
     for split, rows in (("train", ROWS["retain"]), ("test", ROWS["forget"])):
         datasets.Dataset.from_dict({"text": rows}).to_parquet(tmp_path / f"{split}-00000.parquet")
-    dataset = hub(retain={"path": str(tmp_path), "split": "train"}, forget={"path": str(tmp_path), "split": "test"})
+    dataset = hub(retain={"path": str(tmp_path)}, forget={"path": str(tmp_path), "split": "test"})
     assert set(dataset.documents("retain", "train")) < set(ROWS["retain"])
     assert set(dataset.documents("forget", "train")) < set(ROWS["forget"])
 

@@ -23,7 +23,7 @@ class Asked(Rows):
     """Where the questions about a domain are."""
 
     split: str | None = "test"
-    """The split of a data set of the hub, or of a folder whose files are named by splits."""
+    """The split of a data set of the hub, or of a folder whose files are named by splits; None for all files."""
     question_field: str = "question"
     """The field that holds the question."""
     choices_field: str = "choices"
@@ -41,8 +41,6 @@ class Questions(Texts):
     """
 
     evaluation: ClassVar[str] = "multiple_choice"
-    version: int = 2
-    """1 read any unknown file line by line."""
 
     retain_questions: Asked
     """Questions about what is to be kept."""
