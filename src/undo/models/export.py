@@ -87,7 +87,7 @@ def _config_for(model: PreTrainedModel, like: Path, dtype: torch.dtype) -> tuple
     changes += [f"{name} is left out: no row of the embeddings stands for it" for name in drop_unknown_ids(config)]
     if hasattr(config, "transformers_weights"):
         changes.append("weights are where transformers looks for them by itself")
-        del config.transformers_weights
+        delattr(config, "transformers_weights")
     config.tie_word_embeddings, config.dtype = tied, dtype
     config.architectures = [type(model).__name__]
     return config, tuple(changes)
