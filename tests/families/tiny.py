@@ -122,8 +122,9 @@ def _composite(family: str) -> PretrainedConfig:
 def _small(config_class: Any, more: dict[str, Any]) -> PretrainedConfig:
     names = known(config_class)
     settings = {name: value for name, value in SMALL.items() if name in names}
-    if "qk_rope_head_dim" in names:  # then a head's width is a sum
+    if "qk_rope_head_dim" in names:  # latent attention: the width of a head is a sum, and all have keys of their own
         settings.pop("head_dim", None)
+        settings["num_key_value_heads"] = settings["num_attention_heads"]
     taken = {config_class.attribute_map.get(name, name) for name in more}
     settings = {n: v for n, v in settings.items() if config_class.attribute_map.get(n, n) not in taken}
     return config_class(**settings | more)

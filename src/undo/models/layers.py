@@ -98,6 +98,8 @@ def layer_outputs(blocks: list[nn.Module]) -> Iterator[list[Tensor]]:
     handles = [block.register_forward_hook(keep) for block in blocks]
     try:
         yield outputs
+        if len(outputs) != len(blocks):
+            raise NotApplicable(f"layers of this family run {len(outputs) / len(blocks):g} times in a pass")
     finally:
         for handle in handles:
             handle.remove()
