@@ -62,7 +62,7 @@ class RMU(Method):
 
     def _hidden(self, model, ids_BT: Tensor) -> list[Tensor]:
         with models.layer_outputs([block for _, block in models.pick_layers(model, self.layers)]) as hidden:
-            models.hidden_states(model, ids_BT)
+            model.base_model(input_ids=ids_BT, use_cache=False)
         return hidden
 
     def _distance(self, model, rows, goals: list[Tensor]) -> Tensor:
