@@ -90,7 +90,7 @@ def layer_outputs(blocks: list[nn.Module]) -> Iterator[list[Tensor]]:
     outputs: list[Tensor] = []
 
     def keep(module: nn.Module, _inputs: object, output: object) -> None:
-        hidden = output[0] if isinstance(output, tuple) else output
+        hidden = output[0] if isinstance(output, tuple | list) and output else output
         if not isinstance(hidden, Tensor) or hidden.ndim != 3:
             raise NotApplicable(f"layers of this family ({type(module).__name__}) put out no single hidden state")
         outputs.append(hidden)
