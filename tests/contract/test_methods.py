@@ -309,7 +309,6 @@ def test_an_unknown_layer_is_the_users_error(name, layers, tiny_model, batch):
 
 
 UNSUITABLE = {  # what a GPT-2, without gated MLPs and with other names, is told
-    "rmu": r"no parameter matches .*mlp.*down_proj",
     "collapse": r"no parameter matches .*mlp",
     "gradient_routing": "has no gated MLP",
 }

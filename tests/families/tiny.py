@@ -46,6 +46,9 @@ SMALL: dict[str, Any] = {  # what most families call their sizes; each takes tho
     "encoder_ffn_dim": 48,
     "rotary_dim": 4,
     "is_decoder": True,
+    "chunk_size": 8,
+    "mamba_chunk_size": 8,
+    "mamba_d_ssm": 32,
 }
 
 
@@ -72,6 +75,7 @@ EXTRA: dict[str, dict[str, Any]] = {  # what single families need besides
     "bamba": {**MAMBA, "attn_layer_indices": [1]},
     "cpmant": {"prompt_length": 4, "segment_types": 2, "prompt_types": 2},
     "ctrl": {"n_positions": 128, "dff": 48},
+    "falcon_h1": MAMBA | {"mamba_d_head": 8},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 16},
     "gemma4_text": GEMMA4,
     "gemma3n_text": GEMMA4 | {"laurel_rank": 4, "altup_num_inputs": 2, "intermediate_size": [48, 48]},
@@ -118,6 +122,9 @@ def _composite(family: str) -> PretrainedConfig:
 def _small(config_class: Any, more: dict[str, Any]) -> PretrainedConfig:
     names = known(config_class)
     settings = {name: value for name, value in SMALL.items() if name in names}
+    if "qk_rope_head_dim" in names:  # latent attention: the width of a head is a sum, and all have keys of their own
+        settings.pop("head_dim", None)
+        settings["num_key_value_heads"] = settings["num_attention_heads"]
     taken = {config_class.attribute_map.get(name, name) for name in more}
     settings = {n: v for n, v in settings.items() if config_class.attribute_map.get(n, n) not in taken}
     return config_class(**settings | more)

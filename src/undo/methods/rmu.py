@@ -9,6 +9,7 @@ from pydantic import Field
 
 from undo import models, objectives
 from undo.methods import LossTerms, Method
+from undo.spec.errors import NotApplicable
 from undo.spec.keys import derive_seed
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class RMU(Method):
 
     def _hidden(self, model, ids_BT: Tensor) -> list[Tensor]:
         with models.layer_outputs([block for _, block in models.pick_layers(model, self.layers)]) as hidden:
-            models.hidden_states(model, ids_BT)
+            model.base_model(input_ids=ids_BT, use_cache=False)
+        if any(h.shape[:2] != ids_BT.shape for h in hidden):  # ProphetNet's hold several futures
+            raise NotApplicable("layers of this family put out no state for each token")
         return hidden
 
     def _distance(self, model, rows, goals: list[Tensor]) -> Tensor:

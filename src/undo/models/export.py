@@ -81,13 +81,15 @@ def _config_for(model: PreTrainedModel, like: Path, dtype: torch.dtype) -> tuple
     config, changes = copy.deepcopy(given.get_text_config()), []
     if type(given) is not type(model.config):
         changes.append(f"the text model alone, of a {type(given).__name__.removesuffix('Config')}")
-    tied = model.config.tie_word_embeddings
-    if tied != getattr(given, "tie_word_embeddings", config.tie_word_embeddings):
+    tied = getattr(model.config, "tie_word_embeddings", None)
+    if tied not in (getattr(given, "tie_word_embeddings", None), getattr(config, "tie_word_embeddings", None)):
         changes.append(f"tie_word_embeddings is {json.dumps(tied)}, since an adapter changed one side alone")
     changes += [f"{name} is left out: no row of the embeddings stands for it" for name in drop_unknown_ids(config)]
     if hasattr(config, "transformers_weights"):
         changes.append("weights are where transformers looks for them by itself")
-        del config.transformers_weights
-    config.tie_word_embeddings, config.dtype = tied, dtype
+        delattr(config, "transformers_weights")
+    config.dtype = dtype
+    if tied is not None:
+        config.tie_word_embeddings = tied
     config.architectures = [type(model).__name__]
     return config, tuple(changes)

@@ -167,7 +167,8 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> str:
         with open(path, "rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     if adapter is not None:
-        digest.update(b"".join((adapter / name).read_bytes() for name in ADAPTER_FILES))
+        for name in ADAPTER_FILES:
+            digest.update(f"{name}\n".encode() + (adapter / name).read_bytes())
     return digest.hexdigest()[:16]
 
 

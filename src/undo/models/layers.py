@@ -99,15 +99,17 @@ def layer_outputs(blocks: list[nn.Module]) -> Iterator[list[Tensor]]:
     """Collects the hidden states (B, T, D) that each block puts out during the body; its hooks are always removed."""
     outputs: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: object, output: object) -> None:
-        hidden = output[0] if isinstance(output, tuple) else output
-        if not isinstance(hidden, Tensor):
-            raise NotApplicable(f"a layer puts out {type(hidden).__name__}, and no hidden states")
+    def keep(module: nn.Module, _inputs: object, output: object) -> None:
+        hidden = output[0] if isinstance(output, tuple | list) and output else output
+        if not isinstance(hidden, Tensor) or hidden.ndim != 3:
+            raise NotApplicable(f"layers of this family ({type(module).__name__}) put out no single hidden state")
         outputs.append(hidden)
 
     handles = [block.register_forward_hook(keep) for block in blocks]
     try:
         yield outputs
+        if len(outputs) != len(blocks):
+            raise NotApplicable(f"layers of this family run {len(outputs) / len(blocks):g} times in a pass")
     finally:
         for handle in handles:
             handle.remove()

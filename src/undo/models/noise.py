@@ -87,5 +87,12 @@ def _reinitialised(model: PreTrainedModel, seed: int) -> nn.Module:
         fresh = type(model)(copy.deepcopy(model.config))
         for name, module in reversed(list(fresh.named_modules())):  # as transformers does: GPT-2 redraws at its root
             torch.manual_seed(derive_seed(seed, name))
-            fresh._init_weights(module)
+            _initialiser_of(fresh, name)._init_weights(module)
     return nn.Module.to(fresh, model.device)
+
+
+def _initialiser_of(model: PreTrainedModel, name: str) -> PreTrainedModel:
+    """The innermost model that holds a module: it may know sizes that the whole does not (Gemma 3n)."""
+    parts = name.split(".")
+    around = (model.get_submodule(".".join(parts[:count])) for count in range(len(parts), 0, -1))
+    return next((module for module in around if isinstance(module, PreTrainedModel)), model)

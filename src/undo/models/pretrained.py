@@ -141,7 +141,8 @@ def _text_model(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     try:
         text = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.float32)
         text.base_model.load_state_dict(model.get_decoder().state_dict())
-        head, own = text.get_output_embeddings(), model.get_output_embeddings()
+        head, own = (each.get_output_embeddings() for each in (text, model))
+        assert head is not None and own is not None, "no head"
         head.load_state_dict(own.state_dict())
         text.config.tie_word_embeddings = own.weight is model.get_input_embeddings().weight
         text.tie_weights()
@@ -191,7 +192,7 @@ def _with_end(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTok
 def _prepare(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Settings that would spoil a study are changed in the configuration, which every later stage loads."""
     config: PretrainedConfig = model.config
-    if config.pad_token_id in (tokenizer.eos_token_id, tokenizer.bos_token_id):
+    if getattr(config, "pad_token_id", None) in (tokenizer.eos_token_id, tokenizer.bos_token_id):
         config.pad_token_id = None  # an embedding has no gradient at its padding token, and this one is in every text
     try:
         model.generation_config.validate(strict=True)  # type: ignore[union-attr]

@@ -95,6 +95,9 @@ def _check_applies(attack: Any, wrapped: Any, rows: Any) -> None:
         gradients = models.gradients(_loss(wrapped, rows), moving) if moving else []
         if not any(gradient.any() for gradient in gradients):
             raise NotApplicable(f"no gradient reaches what it trains in {type(wrapped).__name__}")
+        with models.restored(moving):  # what starts as a copy of the model's own may be read only while it is one
+            models.shift(moving, gradients, 1e-3)
+            _loss(wrapped, rows)
 
 
 def _loss(model: Any, rows: Any) -> Any:

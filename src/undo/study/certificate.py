@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from undo import models
 from undo.models import find_adapter, find_folder
 from undo.spec.recipe import Pretrained, Recipe
 from undo.study.artifacts import CARD, Store, content_hash
@@ -360,4 +361,5 @@ class _Findings:
 
 def _uniform_loss(store: Store, adopted: str) -> float:
     """Nats per token of a model that knows nothing."""
-    return math.log(store.read(adopted, "model/config.json")["vocab_size"])
+    said = store.read(adopted, "model/config.json").get("vocab_size")  # some families call it otherwise
+    return math.log(said or models.limits(store.folder(adopted) / "model").vocabulary)

@@ -46,6 +46,7 @@ def attacked(name, model, corpus, tmp_path, **knobs):
     [
         ("mamba", "lora", BUDGET, "MambaForCausalLM"),
         ("opt", "soft_prompt", BUDGET, "no gradient reaches what it trains in OPTForCausalLM"),
+        ("gemma4_text", "soft_prompt", BUDGET, "do not exactly match the embedding"),  # shows once the prompt has moved
         ("llama", "lora", BUDGET, None),
         ("llama", "soft_prompt", BUDGET, None),
     ],

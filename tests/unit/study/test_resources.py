@@ -17,7 +17,9 @@ WEIGHTS = 10**9
 @pytest.fixture
 def plan(tmp_path):
     """A study of a billion weights with one stage of each kind that trains."""
-    (tmp_path / "config.json").write_text(json.dumps({"hidden_size": 2048, "num_hidden_layers": 16}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "llama", "hidden_size": 2048, "num_hidden_layers": 16})
+    )
     origin, attack = Origin(tmp_path, "x", WEIGHTS), {"attack": {"batch_rows": 8}}
     stages = [
         Stage("adopt", "base", {}, {}),
