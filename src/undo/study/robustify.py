@@ -142,6 +142,7 @@ def _method(name: str, layers: int) -> Settings:
     another method the usual one.
     """
     middle = list(range(layers // 4, max(layers // 4 + 1, 3 * layers // 4)))
-    chosen: Settings = {"maxent": {"retain_weight": 4}, "graddiff": {"retain_weight": 20}, "rmu": {"layers": middle}}
+    maxent = {"retain_weight": 4, "retain": "reference_kl"}  # text would teach a given model (docs/log.md, 2026-12-01)
+    chosen: Settings = {"maxent": maxent, "graddiff": {"retain_weight": 20}, "rmu": {"layers": middle}}
     inside = {"method": _method(METHOD, layers)} if "method" in load("methods", name).model_fields else {}
     return {"name": name, **inside, **chosen.get(name, {})}
