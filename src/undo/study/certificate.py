@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from undo import models
 from undo.models import find_adapter, find_folder
 from undo.spec.recipe import Pretrained, Recipe
 from undo.study.artifacts import CARD, Store, content_hash
 from undo.study.audit import suite_for, suites
 from undo.study.bootstrap import Interval, ItemMeans, interval
-from undo.study.items import forget_groups, swapped_items
+from undo.study.items import forget_groups, guessing_loss, swapped_items
 from undo.study.plan import Plan
 from undo.study.runner import Study
 from undo.study.scores import RETAIN_MARGIN, within_utility
@@ -220,7 +219,7 @@ class _Findings:
         self.nodes = {role: by_id[id] for role, id in roles.items() if id in by_id}
         self.plain = {id: self._answers(node.evaluation, 0) for id, node in self.nodes.items()}
         self.losses = {id: store.read(node.evaluation, "evals.json")["retain_loss"] for id, node in self.nodes.items()}
-        self.guessing = metric["chance"] if self.sign > 0 else _uniform_loss(store, self.nodes["model"].stage)
+        self.guessing = metric["chance"] if self.sign > 0 else guessing_loss(store, self.nodes["model"].stage)
         self.needing_control = {name for name, a in plan.recipe.attacks.items() if a.attack.needs_control}  # type: ignore[attr-defined]
 
     def utility(self) -> dict[str, Any]:
@@ -357,9 +356,3 @@ class _Findings:
         scores = dict(self.store.read(stage, "items.json")[str(step)])
         own = {place: score for place, score in scores.items() if place in self.groups}
         return Answers(own, {p: scores[self.swapped[p]] for p in own if self.swapped.get(p) in scores})
-
-
-def _uniform_loss(store: Store, adopted: str) -> float:
-    """Nats per token of a model that knows nothing."""
-    said = store.read(adopted, "model/config.json").get("vocab_size")  # some families call it otherwise
-    return math.log(said or models.limits(store.folder(adopted) / "model").vocabulary)

@@ -1,8 +1,10 @@
 """The test items of a corpus, by their places: items.json of evaluations and attacks names them so."""
 
 import json
+import math
 from typing import Any
 
+from undo import models
 from undo.study.artifacts import Store
 
 
@@ -20,6 +22,11 @@ def swapped_items(store: Store, corpus: str) -> dict[int, int]:
             neutral.setdefault(item["prompt"], []).append(place)
     forget = [(place, item["prompt"]) for place, item in tested if item["domain"] == "forget"]
     return {place: neutral[prompt].pop(0) for place, prompt in forget if neutral.get(prompt)}
+
+
+def guessing_loss(store: Store, made: str) -> float:
+    """Nats per token of a model to which all tokens are alike, by the stage that wrote a model of the vocabulary."""
+    return math.log(models.text_config(store.folder(made) / "model").vocab_size)
 
 
 def _tested(store: Store, corpus: str) -> list[dict[str, Any]]:

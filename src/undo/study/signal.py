@@ -7,7 +7,7 @@ from typing import Any
 from undo.spec.registry import load
 from undo.stages.evaluate import signal_share
 from undo.study.artifacts import Store
-from undo.study.items import swapped_items
+from undo.study.items import guessing_loss, swapped_items
 from undo.study.plan import ModelNode, Plan
 
 TELLING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
@@ -57,7 +57,7 @@ def known_limits(plan: Plan, store: Store) -> list[str]:
         loss = store.read(knower.evaluation, "evals.json")["retain_loss"]
         uniform = _guessing_loss(plan, store, knower)
         if uniform is not None and loss > NEAR_GUESSING * uniform:
-            shown = f"{loss:.2f} nats per token, guessing has {math.log(_vocabulary(store, knower)):.2f}"
+            shown = f"{loss:.2f} nats per token, guessing has {uniform:.2f}"
             found.append(f"the original does not know the retain texts ({shown}), so what it keeps cannot be measured")
     return found + _joined_by_a_space(plan, store) + _repeated_rows(plan, store)
 
@@ -98,11 +98,7 @@ def _apart(plan: Plan, store: Store, node: ModelNode) -> tuple[float, float] | N
 def _guessing_loss(plan: Plan, store: Store, node: ModelNode) -> float | None:
     """Nats per token of a model to which all tokens are alike; None where forget items are not scored by a loss."""
     evaluation: Any = load("evals", plan.recipe.data.dataset.evaluation)  # type: ignore[attr-defined]
-    return None if evaluation.higher_is_better else math.log(_vocabulary(store, node))
-
-
-def _vocabulary(store: Store, node: ModelNode) -> int:
-    return store.read(node.stage, "model/config.json")["vocab_size"]
+    return None if evaluation.higher_is_better else guessing_loss(store, node.stage)
 
 
 def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
