@@ -49,9 +49,9 @@ def audit(
     recipe = api.audit_recipe(
         model, forget, retain, oracle, before, suite, overrides or [], benchmarks, adapter, **texts
     )
+    plan, processes = api.plan(recipe), workers or available_cores()
     tell_texts(recipe)
-    processes = workers or available_cores()
-    with open_progress(api.plan(recipe), out, processes) as listener:
+    with open_progress(plan, out, processes) as listener:
         certificate = api.run_audit(recipe, out, processes, listener)
     for failure in certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")

@@ -55,13 +55,14 @@ def robustify(
     api.check_shard_size(shard_size)
     benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
     recipe = _recipe(context, benchmarks)
-    tell_texts(recipe)
     if save_recipe is not None:
         api.save_recipe(recipe, save_recipe)
+        tell_texts(recipe)
         print(f"recipe: {save_recipe}; run it with: undo robustify {save_recipe} --out {out}")
         return DONE
-    processes = workers or available_cores()
-    with open_progress(api.plan(recipe), out, processes) as listener:
+    plan, processes = api.plan(recipe), workers or available_cores()
+    tell_texts(recipe)
+    with open_progress(plan, out, processes) as listener:
         made = api.run_robustify(recipe, out, processes, listener, shard_size)
     _tell(made, out)
     certificate = made.certificate

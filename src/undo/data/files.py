@@ -212,8 +212,10 @@ def _text(content: bytes, name: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         what = f"byte 0x{content[error.start]:02x} is not UTF-8"
         raise UserError(
-            f"{name}, line {line}: {what}; convert the file: iconv -f latin1 -t utf-8 (or what it is)"
+            f"cannot read {name}, line {line}: {what}; convert the file: iconv -f latin1 -t utf-8 (or what it is)"
         ) from None
     if "\x00" in text:
-        raise UserError(f"'{name}' is no text: it holds zero bytes; save it as text, JSON lines, CSV or Parquet")
+        raise UserError(
+            f"cannot read '{name}' as text: it holds zero bytes; save it as text, JSON lines, CSV or Parquet"
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")

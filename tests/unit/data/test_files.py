@@ -113,7 +113,7 @@ def test_semicolons_part_cells_where_no_comma_does(tmp_path):
         ("a.csv", 'text\n"a\n', "a.csv, line 2: unexpected end of data"),
         ("a.csv", "text,text\na,b", "a.csv, line 1: two fields have one name"),
         ("a.txt", b"one\ntw\xe9", "a.txt, line 2: byte 0xe9 is not UTF-8"),
-        ("a.txt", b"a\x00b", "'a.txt' is no text"),
+        ("a.txt", b"a\x00b", "cannot read 'a.txt' as text"),
         ("a.jsonl.gz", b"no", "'a.jsonl.gz' is damaged or wrongly named"),
         ("a.jsonl.xz", b"no", "'a.jsonl.xz' is damaged or wrongly named"),
         ("a.jsonl.zst", b"no", ".zst files are not read; unpack it first"),
