@@ -69,7 +69,8 @@ def adopt(folder: Path, adapter: Path | None = None) -> tuple[PreTrainedModel, P
 def limits(folder: Path) -> Limits:
     """The limits of a folder's model; the context is None where the family has none. Raises UserError like `adopt`."""
     config = text_config(folder)
-    return Limits(config.vocab_size, getattr(config, "max_position_embeddings", None))
+    context = getattr(config, "max_position_embeddings", None)
+    return Limits(config.vocab_size, context if context and context > 0 else None)  # XLNet says -1 of no limit
 
 
 def skeleton(folder: Path) -> PreTrainedModel:
