@@ -14,8 +14,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from undo.models.folder import weight_files
 from undo.models.pretrained import drop_unknown_ids
 
-SETTINGS = (".json", ".jinja", ".txt", ".model", ".spm", ".tiktoken", ".py")
-"""Kinds of files that are handed on as they are. Of weights in other formats nothing is: they would be the old ones."""
+SETTINGS = (".json", ".jinja", ".txt", ".model", ".spm", ".tiktoken")
+"""Kinds of files that are handed on as they are. Weights in other formats are not: they would be the old ones. Nor is
+code: none of it was run, so nothing is known of it."""
 LICENCES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 TEMPLATES = "additional_chat_templates"
 BEYOND_TEXT = ("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json")

@@ -762,7 +762,7 @@ def test_an_exported_folder_differs_in_its_weights_alone(own, corpus, tmp_path):
     edit(folder / "tokenizer_config.json", anything="else")
     for name in ("chat_template.jinja", "LICENSE", "merges.txt"):
         (folder / name).write_text("as it was")
-    for name in ("README.md", "pytorch_model.bin", "old.gguf", "training_args.bin"):
+    for name in ("README.md", "pytorch_model.bin", "old.gguf", "training_args.bin", "transformers.py"):
         (folder / name).write_text("the old model")
     model, tokenizer = adopt(folder)
     assert model.config.resid_pdrop == 0 and model.config.pad_token_id is None
@@ -772,7 +772,7 @@ def test_an_exported_folder_differs_in_its_weights_alone(own, corpus, tmp_path):
     assert models.export_model(tmp_path / "artifact", folder, tmp_path / "out", "5GB") == ("float32", ())
     out = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.suffix != ".safetensors"}
     given = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix not in (".safetensors", ".md")}
-    assert out == {name: text for name, text in given.items() if not name.endswith((".bin", ".gguf"))}
+    assert out == {name: text for name, text in given.items() if not name.endswith((".bin", ".gguf", ".py"))}
 
 
 def test_settings_that_the_given_folder_lacks_are_not_added(own, tmp_path):
