@@ -17,9 +17,8 @@ class Hub(Texts):
     """
 
     evaluation: ClassVar[str] = "cross_entropy"
-    version: int = 3
-    """1 asked for the end of a text too; 2 put a space before every answer, read any unknown file line by line, and
-    permuted the letters of neutral prompts and answers."""
+    version: int = 2
+    """1 asked for the end of a text too."""
 
     def items(self) -> Iterator[Item]:
         """Answers to prompts, and openings of documents, to predict.
