@@ -1,7 +1,6 @@
 """The command line as a user meets it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -126,19 +125,11 @@ def test_results_damaged_within_are_refused_where_the_damage_is(tmp_path):
     )
 
 
-def test_help_is_fast_and_needs_no_torch():
+def test_help_loads_nothing_that_takes_time():
     run = "import sys; from undo.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-    code = run + "assert 'torch' not in sys.modules"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-    assert min(processor_seconds("--help") for _ in range(5)) < 0.3
-
-
-def processor_seconds(*arguments: str) -> float:
-    """User and system time of a command: its wall time on a machine that does nothing else."""
-    before = os.times()
-    undo(*arguments)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    code = run + "assert not {'torch', 'transformers', 'numpy', 'pydantic', 'scipy', 'plotly'} & {*sys.modules}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_plan_and_list_and_report_need_no_torch():
