@@ -72,7 +72,7 @@ def _facts(results: r.Results, row: r.Row, exported: "Exported") -> list[tuple[s
     stopped = "within the rule" if distil["stopped_by_rule"] else "all its steps: the rule did not hold"
     gap = f"{r.percent(distil['gap'])} short of the teacher's retain score on validation, {stopped}"
     return [
-        ("suppression", f"{row['method']}, {suppress['steps']} steps of 2 x {suppress['batch_rows']} rows"),
+        ("suppression", _suppressed(results, row, suppress)),
         ("student", f"a copy with {start}{scale}" if row["noise_alpha"] is not None else start),
         ("distillation", f"{distil['steps']} steps of {rows} rows, no labels; {gap}"),
         ("training FLOPs", r.large(row["flops"])),
@@ -80,6 +80,18 @@ def _facts(results: r.Results, row: r.Row, exported: "Exported") -> list[tuple[s
         ("precision", f"trained and attacked in fp32, saved in {exported.precision}"),
         *[("configuration", change) for change in exported.changes],
     ]
+
+
+def _suppressed(results: r.Results, row: r.Row, suppress: dict) -> str:
+    """How many steps the teacher took; where it went on until it said little, what it still says."""
+    ended = r.by_id(results)[row["teacher"]][0].get("suppress")
+    steps = ended["step"] if ended else suppress["steps"]
+    took = f"{row['method']}, {steps} steps of 2 x {suppress['batch_rows']} rows"
+    if not ended:
+        return took
+    return (
+        f"{took}; then {r.percent(ended['signal_left'])} of what the original says about the right forget token is left"
+    )
 
 
 def _cost(results: r.Results, id: str, name: str) -> Cells:

@@ -131,6 +131,8 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     if node.role == "student":
         own = store.read(node.stage, "evals.json")
         row["distil"] = {name: own[name] for name in DISTIL}
+    if node.role == "teacher" and (checks := store.read(node.stage, "evals.json").get("checks")):
+        row["suppress"] = {name: checks[-1][name] for name in ("step", "signal_left")}
     return row
 
 
