@@ -135,7 +135,7 @@ def test_the_docs_example_of_single_steps_runs(place, monkeypatch):
 
 def test_another_step_leaves_the_model_of_the_first_alone(place, tmp_path):
     """Whoever holds the first one's folder distils that one, and not whatever was made last."""
-    texts, short = (place.before, place.forget, place.retain), ["suppress.maxent.steps=1"]
+    texts, short = (place.before, place.forget, place.retain), ["suppress.maxent.steps=2"]
     first, second = (
         api.suppress(*texts, out=tmp_path, overrides=[*short, f"suppress.maxent.method.retain_weight={weight}"])
         for weight in (1, 2)
@@ -174,11 +174,15 @@ def test_a_wrong_step_is_refused_before_it_starts(verb, given, says, place):
     assert not (place.folder / "refused").exists()
 
 
-def test_answers_to_prompts_are_shared_out_by_their_number_and_the_card_says_who_read_them(place, tmp_path):
+def test_answers_to_prompts_are_shared_out_by_their_number_and_the_card_says_who_read_them(
+    place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("undo.study.executor.nothing_to_find", lambda *_: None)  # this model knows none of them
     rows = [{"prompt": f"{number} and one make", "answer": str(number + 1)} for number in range(40)]
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text("\n".join(map(json.dumps, rows)))
     short = ["attacks={}", "suppress.maxent.steps=2", "distil.stop.max_steps=2"]
+    short += ["suppress.maxent.max_steps=2", "suppress.maxent.max_signal=0.99"]
     made = api.robustify(place.before, pairs, place.retain, tmp_path / "out", overrides=short, workers=1)
     documents = api.robustify_recipe(place.before, place.forget, place.retain).data.dataset.shares
     answers = made.study.plan.recipe.data.dataset.shares

@@ -87,8 +87,8 @@ def check_moved(before: Any, after: Any, allowed: set[str]) -> None:
     """
     old = dict(before.named_parameters())
     moved = {name for name, parameter in after.named_parameters() if not parameter.cpu().equal(old[name].cpu())}
-    idle = {name for name in allowed - moved if not _has_gradient(after.get_parameter(name))}
-    if moved | idle != allowed or not moved:
+    idle = {name for name in (allowed & old.keys()) - moved if not _has_gradient(after.get_parameter(name))}
+    if moved | idle != allowed or (allowed and not moved):
         raise RuntimeError(f"parameters that moved unasked or not at all: {sorted(moved ^ allowed)[:5]}")
 
 

@@ -31,7 +31,7 @@ def test_the_rows_hold_every_document_and_its_end(dataset, written, domain, role
     end, pad = corpus.tokenizer.eos_token_id, corpus.tokenizer.pad_token_id
     flat = corpus.rows(domain, role).reshape(-1)
     tokens = flat[flat != pad].tolist()
-    assert len(tokens) == counts[f"{domain}/{role}"]
+    assert len(tokens) == counts["tokens"][f"{domain}/{role}"]
     documents = corpus.tokenizer.decode(tokens).split(corpus.tokenizer.eos_token)
     assert documents == [*dataset.documents(domain, role), ""]
     assert tokens.count(end) == SMALL["documents_per_domain"]
@@ -39,7 +39,7 @@ def test_the_rows_hold_every_document_and_its_end(dataset, written, domain, role
 
 def test_no_training_stream_of_the_neutral_skill_exists(written):
     folder, counts = written
-    assert set(counts) == {f"{domain}/{role}" for domain, role in STREAMS}
+    assert set(counts["tokens"]) == set(counts["rows"]) == {f"{domain}/{role}" for domain, role in STREAMS}
     assert sorted(path.name for path in folder.glob("rows-*")) == sorted(f"rows-{d}-{r}.npy" for d, r in STREAMS)
 
 

@@ -51,7 +51,7 @@ def test_answers_are_right(counting):
 def test_it_becomes_a_corpus(counting, tmp_path):
     (tmp_path / "corpus").mkdir()
     counts = data.write_corpus(counting(name="counting", documents_per_domain=50), 300, 32, tmp_path / "corpus")
-    assert set(counts) == {"retain/train", "forget/train", "retain/attack", "forget/attack", "neutral/attack"}
+    assert set(counts["tokens"]) == {"retain/train", "forget/train", "retain/attack", "forget/attack", "neutral/attack"}
     assert data.open_corpus(tmp_path / "corpus").texts("retain", "train")
 
 

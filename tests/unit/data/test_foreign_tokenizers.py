@@ -42,7 +42,7 @@ def foreign(**specials: str) -> PreTrainedTokenizerFast:
 @pytest.fixture(params=KINDS.values(), ids=KINDS)
 def written(request, tmp_path):
     counts = data.write_corpus_for(foreign(**request.param), 300, Arithmetic(**SMALL), 16, tmp_path)
-    return data.open_corpus(tmp_path), counts, tmp_path
+    return data.open_corpus(tmp_path), counts["tokens"], tmp_path
 
 
 def test_every_document_has_its_ends_and_only_the_last_row_is_filled(written):

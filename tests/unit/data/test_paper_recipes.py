@@ -60,7 +60,7 @@ def test_language_reads_data_sets_of_finewebs_format(tmp_path):
     assert all("번째 글은" in text for text in texts["forget"]), "of the configuration that the recipe names"
     (tmp_path / "corpus").mkdir()
     counts = data.write_corpus(dataset, 300, 64, tmp_path / "corpus")
-    assert min(counts.values()) > 0
+    assert min(counts["tokens"].values()) > 0
     assert make_plan(load_recipe("language_paper", paths)).stages
 
 

@@ -20,7 +20,7 @@ from undo.stages import attack as attack_stage
 from undo.study.certificate import Certificate, Row, _skipped
 from undo.study.results import _curves, results_schema
 from undo.study.results import _skipped as skipped_rows
-from undo.study.verdict import verdict
+from undo.study.verdict import Case, verdict
 
 BUDGET = {"steps": 1, "eval_steps": (1,), "batch_rows": 2, "learning_rates": (1e-3,)}
 EVALUATION = {"name": "cross_entropy", "version": 1, "batch_tokens": 4096}
@@ -123,11 +123,12 @@ def test_results_list_it_and_have_no_curve_of_it():
 
 
 def test_certificate_and_verdict_name_it():
-    row = Row("none", {}, 0, 0, 2.0, (1.9, 2.1), None, None, None, 1.0, True)
+    row = Row("none", {}, 0, 0, 2.0, (1.9, 2.1), None, None, None, None, None, None, 1.0, True)
+    utility = {"retain_loss": 1.0, "before_retain_loss": None, "margin": 0.1, "limit": 1.1}
     metric = {"name": "loss", "higher_is_better": False, "unit": "nats per token", "n_items": 10, "chance": None}
     skipped = _skipped({"skipped": SKIPPED}, "model")
     assert skipped == [{"attack": "lora", "reason": "it breaks", "variants": [{"rank": 4}, {"rank": 16}]}]
-    said = verdict("quick", [row], row, metric, {}, [], skipped=skipped)
+    said = verdict(Case("quick", metric, {}, utility, [row], row, row, [], skipped))
     assert "Skipped, since this family of models cannot take them: 'lora'." in said
     known = {field.name: None for field in dataclasses.fields(Certificate)}
     known |= {"model": {"name": "m", "sha256": "0"}, "forget": {"name": "f", "sha256": "0"}, "suite": "quick"}
