@@ -15,8 +15,9 @@ BENCHMARK = ASKED | {"model": "model", "seed": 1, "n_shot": 0, "value": 0.5, "st
 
 def row(attack: str, budget: int, fraction: float, within: bool) -> Row:
     interval = (fraction - 0.1, fraction + 0.1)
-    oracle = 0.1
-    return Row(attack, {"learning_rate": 1e-3}, budget, 9, 0.5, (0.4, 0.6), oracle, fraction, interval, 1.5, within)
+    oracle, unpaired = 0.1, (None, None, None)
+    before = (attack, {"learning_rate": 1e-3}, budget, 9, 0.5, (0.4, 0.6), oracle, *unpaired)
+    return Row(*before, fraction, interval, 1.5, within)
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,14 @@ def folder(tmp_path_factory):
         **dict.fromkeys(("model", "oracle", "before", "forget", "retain"), MODEL),
         metric={"name": "exact match", "unit": "fraction", "n_items": 120, "higher_is_better": True},
         scale={"zero": "the oracle under the same attack", "one": "the model before"},
-        utility={"retain_loss": 1.4, "margin": 0.1},
+        utility={"retain_loss": 1.4, "before_retain_loss": 1.3, "margin": 0.1, "limit": 1.54},
         attacks=rows,
         worst_case=rows[2],
-        verdict="lora brings back 40 %.",
+        worst_unconstrained=rows[1],
+        outcome="COMES BACK",
+        headline="COMES BACK 40 %.",
+        verdict="COMES BACK 40 %.\nlora brings back 40 %.",
+        warnings=["the original does not know the retain texts"],
         failures=[{"stage": "x", "label": "probe", "message": "loss is NaN"}],
         benchmarks=[BENCHMARK],
         environment={"python": "3.11", "packages": {"torch": "2.13"}},
