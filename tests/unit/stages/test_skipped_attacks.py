@@ -139,7 +139,7 @@ def test_certificate_and_verdict_name_it():
         "attacks": [row],
         "worst_case": row,
     }
-    known |= {"utility": {"retain_loss": 1.0, "margin": 0.1}, "benchmarks": [], "verdict": said, "failures": []}
+    known |= {"utility": utility, "benchmarks": [], "verdict": said, "failures": [], "warnings": []}
     known |= {"environment": {}, "study": "s", "skipped": skipped}
     html = render(Certificate(**known))
     assert "<h2>Skipped</h2>" in html and "<strong>lora</strong>: it breaks" in html
