@@ -155,7 +155,11 @@ def test_an_attack_of_50_steps_draws_a_curve_that_grows_to_the_recorded_points(v
     rows = [row.locator("td").all_text_contents() for row in page.locator("#numbers tr").all()[1:]]
     drawn = {int(step): float(forget.removesuffix("\xa0%")) for step, _, forget, _ in rows}
     of_student = (curve for curve in smoke.results["curves"] if curve["model"] == "undo-0.5-maxent")
-    recorded = next(c for c in of_student if c["skill"] == "forget" and c["variant"] == {"learning_rate": 0.003})
+    recorded = next(
+        c
+        for c in of_student
+        if c["skill"] == "forget" and c["variant"] == {"optimizer": "adamw", "learning_rate": 0.003}
+    )
     assert {p["step"]: round(100 * p["forget"], 1) for p in recorded["points"]}.items() <= drawn.items()
     assert ask(page, "3+4=") == "3+4=" and page.locator(".card").count() == 5  # the attacked copy is asked again
     assert serious_findings(page) == []

@@ -113,7 +113,7 @@ class Execution:
         """Whether its inputs are there; what costs much waits until the given model is known to know the texts."""
         knower = self.plan.knower()
         if knower and stage.kind in DEAR and not self.store.done(knower.evaluation):
-            return knower.evaluation in self.failures
+            return False
         return all(map(self.store.done, stage.inputs.values()))
 
     def _refuse_nothing_to_find(self) -> None:

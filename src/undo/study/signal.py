@@ -40,7 +40,7 @@ def nothing_to_find(plan: Plan, store: Store) -> str | None:
     loss, apart = evals["test"]["forget"], _apart(plan, store, knower)
     advice = "look at how prompt and answer are joined (--separator), or give texts that it knows"
     if uniform is None:
-        return ignorant_bases(plan, store).get(knower.evaluation)
+        return _no_better_than_guessing(plan, evals)
     if apart is not None and apart[0] <= apart[1]:  # within a standard error: an hour saved, or an audit undecided
         shown = f"{loss:.2f} nats per token, and {loss + apart[0]:.2f} for the answers to other prompts"
         return f"the model before unlearning does not know the forget answers: {shown}; {advice}"
@@ -48,6 +48,16 @@ def nothing_to_find(plan: Plan, store: Store) -> str | None:
         shown = f"{loss:.2f} nats per token, guessing has {uniform:.2f}"
         return f"the model before unlearning does not know the forget texts: {shown}; give texts that it knows"
     return None
+
+
+def _no_better_than_guessing(plan: Plan, evals: dict[str, Any]) -> str | None:
+    """Of forget items that are scored by a share."""
+    evaluation: Any = load("evals", plan.recipe.data.dataset.evaluation)  # type: ignore[attr-defined]
+    score, items = evals["test"]["forget"], evals["test_items"]["forget"]
+    if score > evaluation.chance + items**-0.5:
+        return None
+    shown = f"{score:.0%}, guessing has {evaluation.chance:.0%}"
+    return f"the model before unlearning does not know the forget answers: {shown}; ask about what it knows"
 
 
 def known_limits(plan: Plan, store: Store) -> list[str]:

@@ -44,7 +44,16 @@ class Case:
             return "NOT GONE"
         if spread is not None and spread[0] > 0:
             return "COMES BACK"
-        return "GONE" if spread is not None and spread[1] - spread[0] <= WIDEST else "UNDECIDED"
+        narrow = spread is not None and spread[1] - spread[0] <= WIDEST
+        return "GONE" if narrow and self.controlled and len(self.attacks) > 1 else "UNDECIDED"
+
+    @property
+    def controlled(self) -> bool:
+        """Whether something tells what a model that never knew would show: an oracle, or answers to other prompts.
+
+        Without one, 0 is what the audited model itself shows, and what it still knows unattacked would go unseen.
+        """
+        return self.worst_case.oracle is not None or self.worst_case.neutral is not None
 
     def prefers_right(self, row: "Row") -> bool:
         """Whether right answers are shown to be likelier than those to other prompts."""
@@ -113,7 +122,12 @@ def _came_back(case: Case) -> str:
             plain = case.attacks[0]
             where = f"{_share(plain)} is there without an attack" if _shown(plain) else "practically all comes back"
             return f"NOT GONE: {where}, {_share(case.worst_case)} after the worst one{alone}."
-    return f"UNDECIDED: {_share(case.worst_case)} came back, an interval too wide to tell anything{alone}."
+    if len(case.attacks) == 1:
+        return "UNDECIDED: nothing was attacked."
+    back = f"UNDECIDED: {_share(case.worst_case)} came back"
+    if not case.controlled:
+        return f"{back}, and without an oracle nothing tells how much the model knew before that{alone}."
+    return f"{back}, an interval too wide to tell anything{alone}."
 
 
 def _without_share(case: Case) -> str:
@@ -150,7 +164,7 @@ def _next_step(case: Case) -> str:
             else "see what the unlearning did to the texts to keep"
         )
     if case.outcome == "UNDECIDED":
-        return "give more forget texts" if case.scale else "give --before or --oracle"
+        return _to_decide(case)
     if case.outcome == "GONE":
         return "a larger suite (--suite standard) before you rely on it"
     if not made:
@@ -159,6 +173,14 @@ def _next_step(case: Case) -> str:
     if own is not None and teacher is not None and own >= teacher:
         return "distilling did not help: suppress longer (suppress.NAME.steps), or give more forget texts"
     return "a higher --budget, which pays for more noise, or more forget texts"
+
+
+def _to_decide(case: Case) -> str:
+    if not case.scale:
+        return "give --before or --oracle"
+    if len(case.attacks) == 1:
+        return "run a suite of attacks"
+    return "give more forget texts" if case.controlled else "give an --oracle to undo audit"
 
 
 def _most(worst: "Row", case: Case) -> str:

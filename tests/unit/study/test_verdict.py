@@ -1,5 +1,6 @@
 """An audit in words: the headline says whether it is gone and what that cost; the rest adds what the numbers say."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ def row(fraction, attack="relearn", spread=0.02, **more):
         "forget_tokens": 100,
         "recovery": fraction or 0.0,
         "recovery_interval": (low, high),
-        "oracle": None,
+        "oracle": 0.0,
         "neutral": None,
         "specific_recovery": None,
         "specific_recovery_interval": None,
@@ -62,12 +63,21 @@ def case(worst, *others, plain=None, suppressed=None, before=1.0, own=1.0, scale
         (case(row(0.4), plain=row(0.3, "none")), "NOT GONE: 30 % [28, 32] is there without an attack, 40 %"),
         (case(row(0.2, spread=0.4)), "UNDECIDED: 20 % [-20, 60] came back, an interval too wide"),
         (case(row(None), scale={}), "UNDECIDED: nothing is given to measure by."),
+        (case(row(0.01, oracle=None)), "UNDECIDED: 1 % [-1, 3] came back, and without an oracle nothing tells"),
+        (case(row(0.01, oracle=None, neutral=5.0)), "GONE: "),
     ],
-    ids=["gone", "back", "back-teacher", "all-back", "never-gone", "wide", "no-scale"],
+    ids=["gone", "back", "back-teacher", "all-back", "never-gone", "wide", "no-scale", "no-control", "swapped"],
 )
 def test_the_headline_opens_with_the_verdict(found, opens):
     assert headline(found).startswith(opens)
     assert verdict(found).splitlines()[0] == headline(found)
+
+
+def test_a_model_that_nobody_attacked_is_not_called_gone():
+    """Nor is one of which all attacks were skipped or failed."""
+    plain = row(0.0, "none")
+    found = replace(case(plain), attacks=[plain])
+    assert headline(found).startswith("UNDECIDED: nothing was attacked.") and "suite of attacks" in headline(found)
 
 
 def test_right_answers_ahead_of_others_come_back_without_a_scale():
