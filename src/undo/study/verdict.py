@@ -124,10 +124,11 @@ def _came_back(case: Case) -> str:
             return f"NOT GONE: {where}, {_share(case.worst_case)} after the worst one{alone}."
     if len(case.attacks) == 1:
         return "UNDECIDED: nothing was attacked."
-    back = f"UNDECIDED: {_share(case.worst_case)} came back"
+    share = _share(case.worst_case)
     if not case.controlled:
-        return f"{back}, and without an oracle nothing tells how much the model knew before that{alone}."
-    return f"{back}, an interval too wide to tell anything{alone}."
+        more = f"attacks brought back {share} more than the model shows by itself"
+        return f"UNDECIDED: {more}; without an oracle nobody can say how much it still knew{alone}."
+    return f"UNDECIDED: {share} came back, an interval too wide to tell anything{alone}."
 
 
 def _without_share(case: Case) -> str:
