@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests.inline import INLINE
 from undo import data, models, train
 from undo.spec.recipe import Optim
 
@@ -19,6 +20,25 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported; a test th
 torch.set_num_threads(1)
 settings.register_profile("undo", deadline=None, derandomize=True, database=None, max_examples=30)
 settings.load_profile("undo")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_worker_in_this_process():
+    """For studies that a test runs by itself: the tests run side by side, and a process takes seconds to start.
+
+    Commands that are run as a user runs them have their own processes, and so has who asks for `worker_processes`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("environment", "runner"):
+            patch.setattr(f"undo.study.{module}.available_cores", lambda: 1)
+        patch.setattr("undo.study.executor.subprocess", INLINE)
+        yield
+
+
+@pytest.fixture
+def worker_processes(monkeypatch):
+    """Workers are processes, as outside of tests."""
+    monkeypatch.setattr("undo.study.executor.subprocess", subprocess)
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """Texts and models to audit and to robustify: a model that knows, ones that do not, and ones that hide it."""
 
-import subprocess
-import sys
+import contextlib
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 from tests import planted
 from undo import data, models
+from undo.cli.main import main
 
 PASSWORD = "6 * 7 * 8 "
 
@@ -48,6 +49,21 @@ def pretrained(corpus, domains, seed, folder):
     return planted.trained_to(model, batches, planted.plain_next_token, 240, 1e-2, folder / "checkpoint")
 
 
-def undo(place: Place, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "undo", *arguments]
-    return subprocess.run(command, cwd=place.folder, capture_output=True, text=True, timeout=300)
+class Done(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def undo(place: Place, *arguments: str) -> Done:
+    """The command as if typed in the place's folder. It runs in this process, which has imported torch already."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(place.folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(list(arguments))
+        except SystemExit as ended:
+            code = ended.code
+    assert isinstance(code, int)
+    return Done(code, out.getvalue(), err.getvalue())

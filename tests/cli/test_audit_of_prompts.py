@@ -10,6 +10,8 @@ from tests import planted
 from undo import api, data, models
 from undo.spec.errors import UserError
 
+SHORT = ("steps=10", "eval_steps=[10]", "learning_rates=[1e-3]", "muon_learning_rates=[3e-3]")
+
 
 def facts(seed: int) -> dict[str, str]:
     """Sixty prompts and answers to learn by heart; nothing stands between them."""
@@ -45,7 +47,7 @@ def trained_on(corpus, known: dict[str, str], retain: list[str], folder: Path):
 def audit(folder: Path, model: str, attacks=("relearn",), before="before", out="audit"):
     recipe = api.audit_recipe(
         folder / model, folder / "forget.jsonl", folder / "retain.txt", before=folder / before,
-        overrides=["attacks.relearn.attack.steps=10", "attacks.relearn.attack.eval_steps=[10]"],
+        overrides=[f"attacks.relearn.attack.{short}" for short in SHORT],
     )  # fmt: skip
     recipe = recipe.model_copy(update={"attacks": {name: recipe.attacks[name] for name in attacks}})
     return api.run_audit(recipe, folder / out)

@@ -303,13 +303,14 @@ def test_what_does_not_fit_into_memory_is_refused_with_advice_before_the_start(p
     assert not any(Store(tmp_path).root.glob("*-*")), "nothing was computed"
 
 
-def test_what_a_stage_took_is_within_the_estimate(place, corpus, tmp_path):
+def test_what_a_stage_took_is_within_the_estimate(place, corpus, tmp_path, worker_processes):
     """Measured in worker processes of their own, on the smallest model of which memory is asked."""
     shape = {"width": 512, "layers": 4, "heads": 4, "mlp_width": 1536, "row_tokens": 64}
     models.save_model(
         models.build_llama(**shape, tokenizer=corpus.tokenizer, seed=1), corpus.tokenizer, tmp_path / "model"
     )
-    short = ["suppress.maxent.steps=2", "suppress.maxent.batch_rows=16", "data.dataset.test_items=20"]
+    short = ["suppress.maxent.steps=2", "suppress.maxent.batch_rows=16"]
+    short += ["data.dataset.test_items=5", "data.dataset.valid_items=5"]
     made = api.suppress(
         tmp_path / "model", place.forget, place.retain, out=tmp_path / "out", overrides=short, workers=1
     )

@@ -63,7 +63,10 @@ def case(worst, *others, plain=None, suppressed=None, before=1.0, own=1.0, scale
         (case(row(0.4), plain=row(0.3, "none")), "NOT GONE: 30 % [28, 32] is there without an attack, 40 %"),
         (case(row(0.2, spread=0.4)), "UNDECIDED: 20 % [-20, 60] came back, an interval too wide"),
         (case(row(None), scale={}), "UNDECIDED: nothing is given to measure by."),
-        (case(row(0.01, oracle=None)), "UNDECIDED: attacks brought back 1 % [-1, 3] more than the model shows by itself; without an oracle"),
+        (
+            case(row(0.01, oracle=None)),
+            "UNDECIDED: attacks brought back 1 % [-1, 3] more than the model shows by itself",
+        ),
         (case(row(0.01, oracle=None, neutral=5.0)), "GONE: "),
     ],
     ids=["gone", "back", "back-teacher", "all-back", "never-gone", "wide", "no-scale", "no-control", "swapped"],
