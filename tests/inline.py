@@ -9,6 +9,10 @@ from types import SimpleNamespace
 from undo.study import worker
 
 
+ONE_AT_A_TIME = threading.Lock()
+"""Loading a model is not thread-safe in transformers."""
+
+
 class InlineWorker:
     """Looks like the process of a worker: jobs go into `stdin`, what it says comes out of `stdout`."""
 
@@ -21,7 +25,8 @@ class InlineWorker:
     def _serve(self) -> None:
         speak = SimpleNamespace(write=self.said.put, flush=lambda: None)
         for job in iter(self.jobs.get, None):
-            worker._say(speak, **worker._run(job, speak))  # type: ignore[arg-type]
+            with ONE_AT_A_TIME:
+                worker._say(speak, **worker._run(job, speak))  # type: ignore[arg-type]
 
     def write(self, line: bytes) -> None:
         """Takes a job."""

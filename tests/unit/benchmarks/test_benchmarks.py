@@ -48,7 +48,7 @@ def test_installed_peers_compute_the_same_gradients(divergence, monkeypatch):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_evaluation_and_attacks_yield_their_rows(monkeypatch):
+def test_evaluation_and_attacks_yield_their_rows(monkeypatch, worker_processes):
     (exact,) = evaluation.rows(quick=True)
     assert exact.peer == "one prompt at a time" and exact.ratio > 1
     monkeypatch.setattr(attacks, "STEPS", {True: 6})
