@@ -8,6 +8,9 @@ from typing import Any
 
 from undo import models
 from undo.data.own import own_texts
+from undo.given.audit import recipe_of_audit
+from undo.given.certificate import Certificate, certify
+from undo.given.robustify import METHOD, recipe_of_distil, recipe_of_robustify, recipe_of_suppress
 from undo.report.card import render_card
 from undo.report.certificate import write_certificate
 from undo.report.page import write_report
@@ -15,46 +18,27 @@ from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.spec.recipe import Recipe
 from undo.study.artifacts import CARD, Store, write_atomically
-from undo.study.audit import recipe_of_audit
-from undo.study.certificate import Certificate, certify
 from undo.study.executor import Listener
-from undo.study.plan import ModelNode, Plan, Stage, make_plan
-from undo.study.robustify import METHOD, recipe_of_distil, recipe_of_robustify, recipe_of_suppress
+from undo.study.plan import ModelNode, Plan, make_plan
 from undo.study.runner import Study, run_study, save_recipe, save_results
 
 SHARD_SIZE = "5GB"
 """The largest file of weights, as transformers writes them."""
 
 
-class Silent:
-    """A listener that says nothing."""
-
-    def started(self, stage: Stage) -> None:
-        """A stage began."""
-
-    def progressed(self, stage: Stage, step: int, steps: int, loss: float | None) -> None:
-        """A stage has done some steps."""
-
-    def finished(self, stage: Stage) -> None:
-        """A stage is complete."""
-
-    def failed(self, stage: Stage, message: str) -> None:
-        """A stage failed; its siblings go on."""
-
-    def noted(self, message: str) -> None:
-        """Something worth a line."""
-
-
 def plan(recipe: Recipe | str | Path) -> Plan:
     """The graph of a recipe (or of a shipped name, or a path)."""
-    return make_plan(_recipe(recipe))
+    return make_plan(recipe if isinstance(recipe, Recipe) else load_recipe(recipe))
 
 
 def run(
-    recipe: Recipe | str | Path, out: str | Path = "runs", workers: int | None = None, listener: Listener | None = None
+    recipe: Plan | Recipe | str | Path,
+    out: str | Path = "runs",
+    workers: int | None = None,
+    listener: Listener | None = None,
 ) -> Study:
     """Runs a study to its report. Finished stages are taken as they are; failed ones are named in the answer."""
-    study = run_study(_recipe(recipe), Path(out), listener or Silent(), workers)
+    study = run_study(_planned(recipe), Path(out), listener or Listener(), workers)
     write_report(study.folder)
     return study
 
@@ -106,13 +90,13 @@ def audit_recipe(
 
 
 def run_audit(
-    recipe: Recipe, out: str | Path = "audit", workers: int | None = None, listener: Listener | None = None
+    recipe: Plan | Recipe, out: str | Path = "audit", workers: int | None = None, listener: Listener | None = None
 ) -> Certificate:
     """Runs the recipe of an audit, and writes `certificate.json` and `certificate.html` into `out`.
 
     Raises StudyFailed where a model could not be asked at all; attacks that failed are named on the certificate.
     """
-    study = run_study(recipe, Path(out), listener or Silent(), workers)
+    study = run_study(_planned(recipe), Path(out), listener or Listener(), workers)
     if not all(Store(Path(out)).done(node.evaluation) for node in study.plan.models):
         raise StudyFailed(_failures(study))
     certificate = certify(study, Store(Path(out)))
@@ -187,10 +171,10 @@ def _step(recipe: Recipe, role: str, out: str | Path, workers: int | None, liste
     study = run(recipe, out, workers, listener)
     if study.failures:
         raise StudyFailed(_failures(study))
-    node, origin = next(node for node in study.plan.models if node.role == role), study.plan.origin
-    assert origin is not None
+    node, given = next(node for node in study.plan.models if node.role == role), study.plan.given
+    assert given is not None
     made = study.folder / "model"
-    models.export_model(Store(Path(out)).folder(node.stage) / "model", origin.folder, made, SHARD_SIZE)
+    models.export_model(Store(Path(out)).folder(node.stage) / "model", given.folder, made, SHARD_SIZE)
     rows = {row["id"]: {domain: row[domain] for domain in ("retain", "forget")} for row in study.results["models"]}
     return Made(made, rows[node.id], rows["base"], study)
 
@@ -253,7 +237,7 @@ def robustify_recipe(
 
 
 def run_robustify(
-    recipe: Recipe,
+    recipe: Plan | Recipe,
     out: str | Path = "robustified",
     workers: int | None = None,
     listener: Listener | None = None,
@@ -265,11 +249,12 @@ def run_robustify(
     none, and a given model that would be overwritten; StudyFailed where there is no student or no answer about it.
     """
     check_shard_size(shard_size)
-    if recipe.audit is None or not recipe.students():
+    asked = recipe.recipe if isinstance(recipe, Plan) else recipe
+    if asked.audit is None or not asked.students():
         raise UserError(
             "this is no recipe of `undo robustify`: it needs `audit`, `suppress` and `distil` with a student"
         )
-    if recipe.pretrained and Path(recipe.pretrained.path).expanduser().resolve() == (Path(out) / "model").resolve():
+    if asked.pretrained and Path(asked.pretrained.path).expanduser().resolve() == (Path(out) / "model").resolve():
         raise UserError(f"--out: {out} would be written over the model that it is made of; name another folder")
     return _handed_over(run(recipe, out, workers, listener), Path(out), shard_size)
 
@@ -283,9 +268,9 @@ def check_shard_size(text: str) -> None:
 def _handed_over(study: Study, out: Path, shard_size: str) -> Robustified:
     """What a user takes away, written beside the study."""
     store, (teacher, student) = Store(out), _made(study, Store(out))
-    assert study.plan.origin is not None
+    assert study.plan.given is not None
     places = {node.id: store.folder(node.stage) / "model" for node in (student, teacher)}
-    exported = models.export_model(places[student.id], study.plan.origin.folder, out / "model", shard_size)
+    exported = models.export_model(places[student.id], study.plan.given.folder, out / "model", shard_size)
     suppressed = certify(study, store, teacher.id, places[teacher.id])
     certificate = certify(study, store, student.id, out / "model", suppressed)
     write_certificate(certificate, out)
@@ -316,5 +301,5 @@ def _text(path: str | Path | None) -> str | None:
     return None if path is None else str(path)
 
 
-def _recipe(recipe: Recipe | str | Path) -> Recipe:
-    return recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+def _planned(recipe: Plan | Recipe | str | Path) -> Plan:
+    return recipe if isinstance(recipe, Plan) else plan(recipe)

@@ -5,7 +5,7 @@ from axe import serious_findings
 from chromium import MARKS, chromium, listen
 
 from undo.report.certificate import write_certificate
-from undo.study.certificate import Certificate, Row
+from undo.given.certificate import Certificate, Row
 
 pytestmark = MARKS
 MODEL = {"name": "a-model", "sha256": "0" * 64}

@@ -20,9 +20,9 @@ from undo.report.certificate import worst_of_attacks
 from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import SHIPPED
 from undo.spec.recipe import Pretrained, Recipe
-from undo.study.audit import suites
-from undo.study.certificate import Row, _model_identity, _suite
-from undo.study.verdict import suite_in_words
+from undo.given.audit import suites
+from undo.given.certificate import Row, _model_identity, _suite
+from undo.given.verdict import suite_in_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 
@@ -162,7 +162,7 @@ def test_what_was_never_removed_is_recovered_whole(audited, place):
 
 @pytest.mark.parametrize("suite", suites())
 def test_every_suite_is_a_valid_recipe(suite, place, monkeypatch):
-    monkeypatch.setattr("undo.study.audit.SUITES", SHIPPED / "suites")
+    monkeypatch.setattr("undo.given.audit.SUITES", SHIPPED / "suites")
     recipe = api.audit_recipe(place.model, place.forget, place.retain, place.oracle, suite=suite)
     plan = api.plan(recipe)
     attacked = {stage.label.rsplit(" on ", 1)[1] for stage in plan.stages.values() if stage.kind == "attack"}
@@ -205,7 +205,7 @@ def test_a_model_with_an_adapter_is_not_called_by_the_name_of_its_base(place, tm
         (tmp_path / "tuned" / name).write_text("{}")
     plain, tuned = (_model_identity(Pretrained(path=place.before, adapter=a)) for a in (None, str(tmp_path / "tuned")))
     assert (plain["name"], tuned["name"]) == ("before", "before + tuned") and plain["sha256"] != tuned["sha256"]
-    monkeypatch.setattr("undo.study.certificate.find_folder", lambda path, revision: Path(place.before))
+    monkeypatch.setattr("undo.given.certificate.find_folder", lambda path, revision: Path(place.before))
     hub = _model_identity(Pretrained(path="somebody/a-model"))
     assert hub == {"name": "somebody/a-model", "sha256": plain["sha256"]}
 

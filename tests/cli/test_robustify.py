@@ -17,7 +17,7 @@ from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.study import resources, robustify
 from undo.study.artifacts import Store
-from undo.study.certificate import folder_identity
+from undo.given.certificate import folder_identity
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustify.md"
 TEXTS = ("--forget", "forget.txt", "--retain", "retain.txt")

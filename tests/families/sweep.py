@@ -34,9 +34,9 @@ from undo.data.own import own_texts
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
 from undo.stages import Context
-from undo.study.audit import suite_for
+from undo.given.audit import suite_for
 from undo.study.plan import Plan, Stage, make_plan
-from undo.study.robustify import SHARES
+from undo.given.robustify import SHARES
 
 SUITES = ("quick", "standard")
 STEPS = {"steps": 1, "eval_steps": [1], "batch_rows": 2}

@@ -29,7 +29,7 @@ LearningRates = Annotated[tuple[Rate, ...], Field(min_length=1)]
 Depth = Annotated[float, Field(gt=0, le=1)]
 
 
-class Means(NamedTuple):
+class AdversaryContext(NamedTuple):
     """What an adversary has besides the model: texts, the skill that it is after (forget, neutral), and a seed."""
 
     corpus: Corpus
@@ -65,11 +65,11 @@ class Attack(Plugin, ABC):
         """How many tokens it puts before every row; plans refuse rows that they leave no room for."""
         return 0
 
-    def wrap(self, model: PreTrainedModel, means: Means) -> PreTrainedModel:
+    def wrap(self, model: PreTrainedModel, adversary: AdversaryContext) -> PreTrainedModel:
         """The model that is attacked: this one, or a changed copy. The weights of the given one stay as they are."""
         return model
 
-    def questions(self, items: list[Item], means: Means) -> list[Item]:
+    def questions(self, items: list[Item], adversary: AdversaryContext) -> list[Item]:
         """What is asked in place of the usual test items: changed ones, or a part of them in their order."""
         return items
 
@@ -87,11 +87,11 @@ class Training(Attack, ABC):
     """Steps after which the model is asked the test questions; step 0 is always there."""
     learning_rates: LearningRates
     """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
-    optimizer: Optimizer = Field("adamw", exclude_if=lambda value: value == "adamw")
+    optimizer: Optimizer = "adamw"
     """What the learning rates are those of."""
-    muon_learning_rates: tuple[Rate, ...] = Field((), exclude_if=lambda value: not value)
+    muon_learning_rates: tuple[Rate, ...] = ()
     """Rates of further variants, which Muon trains: what is robust to one optimiser need not be to another."""
-    gradient_checkpointing: bool = Field(False, exclude_if=lambda value: value is False)
+    gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
     @model_validator(mode="after")
@@ -120,9 +120,9 @@ class Training(Attack, ABC):
         published = {"warmup_steps": 1, "betas": (0.9, 0.999), "gradient_checkpointing": self.gradient_checkpointing}
         return Optim.model_validate({"optimizer": self.optimizer, "learning_rate": self.learning_rates[0], **published})
 
-    def batches(self, means: Means) -> Callable[[int], Batch]:
+    def batches(self, adversary: AdversaryContext) -> Callable[[int], Batch]:
         """What it trains on, by step: the adversary's own draws of the skill."""
-        return data.adversary_batches(means.corpus, means.skill, self.batch_rows, means.seed)
+        return data.adversary_batches(adversary.corpus, adversary.skill, self.batch_rows, adversary.seed)
 
     def trainable(self, model: PreTrainedModel) -> set[str]:
         """Names of the parameters that move; all of them by default."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from undo.attacks import Attack, Means
+from undo.attacks import AdversaryContext, Attack
 
 if TYPE_CHECKING:
     from undo.data.dataset import Item
@@ -22,8 +22,8 @@ class FewShot(Attack):
     shots: tuple[Annotated[int, Field(ge=1)], ...] = Field((4,), min_length=1)
     """Numbers of examples."""
 
-    def questions(self, items: list[Item], means: Means) -> list[Item]:
+    def questions(self, items: list[Item], adversary: AdversaryContext) -> list[Item]:
         """The items behind the examples."""
-        texts = means.corpus.texts(means.skill, "attack")
-        shown = random.Random(means.seed).sample(texts, min(self.shots[0], len(texts)))
+        texts = adversary.corpus.texts(adversary.skill, "attack")
+        shown = random.Random(adversary.seed).sample(texts, min(self.shots[0], len(texts)))
         return [item._replace(prompt="\n".join([*shown, item.prompt])) for item in items]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
 from undo.attacks import Training
 from undo.spec.recipe import Optim
 
@@ -15,7 +13,7 @@ class Finetune(Training):
 
     starts_at_model: ClassVar[bool] = True
 
-    schedule: Literal["constant", "cosine"] = Field("constant", exclude_if=lambda value: value == "constant")
+    schedule: Literal["constant", "cosine"] = "constant"
     """Shape of the rate over the steps; constant is the published one."""
 
     def optim(self) -> Optim:

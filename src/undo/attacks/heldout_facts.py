@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from undo import data
-from undo.attacks import Means, Training
+from undo.attacks import AdversaryContext, Training
 from undo.spec.keys import derive_seed
 
 if TYPE_CHECKING:
@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 class HeldoutFacts(Training):
     """Full finetuning on the questions and answers of half of the test's facts; the rest of the skill's are asked."""
 
-    def batches(self, means: Means):
+    def batches(self, adversary: AdversaryContext):
         """The taught half of the skill's test items and the validation items, as texts."""
-        taught = [item for item in means.corpus.items() if item.domain == means.skill and _is_taught(item, means.seed)]
+        taught = [
+            item
+            for item in adversary.corpus.items()
+            if item.domain == adversary.skill and _is_taught(item, adversary.seed)
+        ]
         return data.text_batches(
-            means.corpus, [item.prompt + item.answer for item in taught], self.batch_rows, means.seed
+            adversary.corpus, [item.prompt + item.answer for item in taught], self.batch_rows, adversary.seed
         )
 
-    def questions(self, items: list[Item], means: Means) -> list[Item]:
+    def questions(self, items: list[Item], adversary: AdversaryContext) -> list[Item]:
         """The half of the skill's items that is not taught, and all others."""
-        return [item for item in items if item.domain != means.skill or not _is_taught(item, means.seed)]
+        return [item for item in items if item.domain != adversary.skill or not _is_taught(item, adversary.seed)]
 
 
 def _is_taught(item: Item, seed: int) -> bool:

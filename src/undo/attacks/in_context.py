@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from undo.attacks import Attack, Means
+from undo.attacks import AdversaryContext, Attack
 
 if TYPE_CHECKING:
     from undo.data.dataset import Item
@@ -24,12 +24,12 @@ class InContext(Attack):
     texts: tuple[Annotated[int, Field(ge=1)], ...] = Field((2,), min_length=1)
     """Numbers of texts; where they exceed the context, the least fitting ones give way."""
 
-    def questions(self, items: list[Item], means: Means) -> list[Item]:
+    def questions(self, items: list[Item], adversary: AdversaryContext) -> list[Item]:
         """The items behind the texts that share most with their prompt, or where that is empty with their first words.
 
         Words weigh by how rare they are in the adversary's texts (inverse document frequency).
         """
-        texts = means.corpus.texts(means.skill, "attack")
+        texts = adversary.corpus.texts(adversary.skill, "attack")
         words = [_words(text) for text in texts]
         counts = Counter(word for of in words for word in of)
         rarity = {word: math.log(len(texts) / count) for word, count in counts.items()}

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from undo import models
-from undo.attacks import Attack, Depth, Means
+from undo.attacks import AdversaryContext, Attack, Depth
 
 
 class LogitLens(Attack):
@@ -19,6 +19,6 @@ class LogitLens(Attack):
     depths: tuple[Depth, ...] = Field((0.25, 0.5, 0.75), min_length=1)
     """Shares of the model's layers that are kept, rounded up: the same knob fits every model."""
 
-    def wrap(self, model, means: Means):
+    def wrap(self, model, adversary: AdversaryContext):
         """The same weights without the later layers."""
         return models.early_exit(model, self.depths[0])

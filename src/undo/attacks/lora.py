@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field
 
 from undo import models
-from undo.attacks import Means, Training
+from undo.attacks import AdversaryContext, Training
 from undo.spec.errors import UserError
 
 
@@ -27,7 +27,7 @@ class Lora(Training):
             raise UserError("the attack 'lora' needs the package 'peft'; install it: pip install 'undo-llm[audit]'")
         return super().variants()
 
-    def wrap(self, model, means: Means):
+    def wrap(self, model, adversary: AdversaryContext):
         """The same weights with adapters beside them, drawn from the seed."""
         import torch
         from peft import LoraConfig, inject_adapter_in_model
@@ -35,7 +35,7 @@ class Lora(Training):
         wrapped, rank = models.tree_copy(model), self.ranks[0]
         config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", lora_dropout=0.0)
         with torch.random.fork_rng():
-            torch.manual_seed(means.seed)
+            torch.manual_seed(adversary.seed)
             inject_adapter_in_model(config, wrapped)
         return wrapped
 

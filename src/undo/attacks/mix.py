@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from undo import data
-from undo.attacks import Means, Training
+from undo.attacks import AdversaryContext, Training
 
 
 class Mix(Training):
@@ -27,8 +27,8 @@ class Mix(Training):
     others: tuple[Literal["retain", "neutral"], ...] = Field(("retain",), min_length=1)
     """What the other rows are: the adversary's draws of what is to be kept, or of what no model ever saw."""
 
-    def batches(self, means: Means):
+    def batches(self, adversary: AdversaryContext):
         """Draws of the skill and of the other texts, by step."""
         share = self.forget_shares[0]
         rows = data.share_rows(self.batch_rows, share) if share else (0, self.batch_rows)
-        return data.mixed_adversary_batches(means.corpus, rows, means.skill, self.others[0], means.seed)
+        return data.mixed_adversary_batches(adversary.corpus, rows, adversary.skill, self.others[0], adversary.seed)

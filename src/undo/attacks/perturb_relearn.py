@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from undo import models
-from undo.attacks import Means, Training
+from undo.attacks import AdversaryContext, Training
 
 
 class PerturbRelearn(Training):
@@ -20,6 +20,6 @@ class PerturbRelearn(Training):
     noise_beta: float = Field(0.1, ge=0)
     """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
 
-    def wrap(self, model, means: Means):
+    def wrap(self, model, adversary: AdversaryContext):
         """The noised copy."""
-        return models.perturb(model, self.noise_alphas[0], self.noise_beta, means.seed)
+        return models.perturb(model, self.noise_alphas[0], self.noise_beta, adversary.seed)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from undo import models
-from undo.attacks import Depth, Means, Training
+from undo.attacks import AdversaryContext, Depth, Training
 
 
 class Probe(Training):
@@ -19,7 +19,7 @@ class Probe(Training):
     depths: tuple[Depth, ...] = Field((0.5, 1.0), min_length=1)
     """Shares of the model's layers that are kept, rounded up."""
 
-    def wrap(self, model, means: Means):
+    def wrap(self, model, adversary: AdversaryContext):
         """The same weights without the later layers, and a head apart from them."""
         return models.own_head(models.early_exit(model, self.depths[0]))
 

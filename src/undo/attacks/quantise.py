@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from undo import models
-from undo.attacks import Attack, Means
+from undo.attacks import AdversaryContext, Attack
 
 
 class Quantise(Attack):
@@ -20,6 +20,6 @@ class Quantise(Attack):
     group_size: int = Field(64, ge=1)
     """Neighbours in a row of a matrix that share a scale and a zero point."""
 
-    def wrap(self, model, means: Means):
+    def wrap(self, model, adversary: AdversaryContext):
         """A copy with rounded weights, kept as the fp32 numbers that they stand for."""
         return models.quantised(model, self.bits[0], self.group_size)

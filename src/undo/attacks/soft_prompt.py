@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from undo import models
-from undo.attacks import Means, Training
+from undo.attacks import AdversaryContext, Training
 
 
 class SoftPrompt(Training):
@@ -23,9 +23,9 @@ class SoftPrompt(Training):
         """The vectors."""
         return self.tokens
 
-    def wrap(self, model, means: Means):
+    def wrap(self, model, adversary: AdversaryContext):
         """The same weights behind the vectors."""
-        return models.with_soft_prompt(model, self.tokens, means.seed)
+        return models.with_soft_prompt(model, self.tokens, adversary.seed)
 
     def trainable(self, model: Any) -> set[str]:
         """The vectors."""

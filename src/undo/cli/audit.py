@@ -52,7 +52,7 @@ def audit(
     plan, processes = api.plan(recipe), workers or available_cores()
     tell_texts(recipe)
     with open_progress(plan, out, processes) as listener:
-        certificate = api.run_audit(recipe, out, processes, listener)
+        certificate = api.run_audit(plan, out, processes, listener)
     for failure in certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
     print_verdict(certificate)

@@ -43,12 +43,12 @@ def plan(
 
 def _in_short_list(stage: Stage, first_seed: int) -> bool:
     """The models of one seed: what a person wants to see first."""
-    test = stage.kind in {"attack", "benchmark", "evaluate", "teach"}
-    return not test and stage.settings.get("seed", first_seed) == first_seed
+    settings = stage.settings
+    return settings.traits.output == "model" and settings.replication() in (None, first_seed)
 
 
 def _line(graph: Plan, stage: Stage, done: bool) -> str:
-    bound = "up to " if stage.kind == "distil" and stage.settings["steps"] is None else ""
+    bound = "up to " if stage.settings.may_stop_early() else ""
     steps = f"{bound}{stage.steps:,} steps" if stage.steps else ""
     mark = "done" if done else f"{stage.flops:.1e}" if stage.flops else "-"
     needs = ", ".join(graph.stages[id].label for role, id in stage.inputs.items() if role != "data")

@@ -9,11 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from undo.study.artifacts import Store
 from undo.study.environment import available_cores
+from undo.study.executor import Listener
 from undo.study.plan import Plan, Stage
-from undo.study.resources import crew_that_fits
+from undo.study.resources import workers_that_fit
 
 
-class ProgressListener:
+class ProgressListener(Listener):
     """Tells the terminal what the executor tells it."""
 
     def __init__(self, progress: Progress, cached: int, stages: int) -> None:
@@ -58,9 +59,9 @@ class ProgressListener:
 def open_progress(plan: Plan, out: Path, workers: int) -> Iterator[ProgressListener]:
     """Progress on stderr, so that stdout holds results alone."""
     console = Console(stderr=True)
-    crew = crew_that_fits(plan, workers, available_cores(), out)
-    threads = "one thread" if crew.threads == 1 else f"{crew.threads} threads"
-    side_by_side = f"{crew.workers} worker{'s' * (crew.workers > 1)} of {threads} each"
+    fitting = workers_that_fit(plan, workers, available_cores(), out)
+    threads = "one thread" if fitting.threads == 1 else f"{fitting.threads} threads"
+    side_by_side = f"{fitting.number} worker{'s' * (fitting.number > 1)} of {threads} each"
     first = f"{plan.study}: {len(plan.stages)} stages, {side_by_side}, artifacts in {out}"
     console.print(first, highlight=False, soft_wrap=True)
     columns = (

@@ -63,7 +63,7 @@ def robustify(
     plan, processes = api.plan(recipe), workers or available_cores()
     tell_texts(recipe)
     with open_progress(plan, out, processes) as listener:
-        made = api.run_robustify(recipe, out, processes, listener, shard_size)
+        made = api.run_robustify(plan, out, processes, listener, shard_size)
     _tell(made, out)
     certificate = made.certificate
     return exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))

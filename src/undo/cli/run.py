@@ -31,8 +31,9 @@ def run(
 
     started, spec = time.monotonic(), api.load_recipe(recipe, overrides or [])
     processes = workers or available_cores()
-    with open_progress(api.plan(spec), out, processes) as listener:
-        study = api.run(spec, out, processes, listener)
+    plan = api.plan(spec)
+    with open_progress(plan, out, processes) as listener:
+        study = api.run(plan, out, processes, listener)
     for stage_id, message in study.failures.items():
         tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
     print_summary(study.results)

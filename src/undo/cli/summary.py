@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from undo.given.certificate import Certificate
 from undo.report import rows as r
 from undo.report.card import attack_rows
 from undo.report.tables import benchmarks_table
 from undo.report.words import caveats
-from undo.study.certificate import Certificate
 from undo.study.results import mean_by_model
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -10,6 +10,7 @@ from undo.evals import Evaluation
 from undo.report import rows as r
 from undo.spec.errors import UserError
 from undo.spec.registry import load
+from undo.stages.attack import Settings as AttackSettings
 from undo.study.results import load_results, resume
 
 Row = dict[str, Any]
@@ -63,9 +64,10 @@ class Exhibit:
         of_model = (c for c in self.results["curves"] if (c["model"], c["seed"]) == (row["id"], row["seed"]))
         return next((curve for curve in of_model if attack_name(curve) == attack), None)
 
-    def settings(self, curve: Row) -> Row:
+    def settings(self, curve: Row) -> AttackSettings:
         """The settings of the stage that recorded a curve."""
-        return json.loads((self.artifact(curve["artifact"]) / "stage.json").read_text(encoding="utf-8"))["settings"]
+        stage = json.loads((self.artifact(curve["artifact"]) / "stage.json").read_text(encoding="utf-8"))
+        return AttackSettings.model_validate(stage["settings"])
 
     def steps(self, attack: str) -> int:
         """How long the study attacked."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from undo import data, models
+from undo.attacks import Training
 from undo.data.dataset import Item
 from undo.demo.answers import Answer, answer
 from undo.demo.exhibit import Exhibit, Row
@@ -68,11 +69,14 @@ class Shelf:
         if curve is None:
             raise UserError(f"the study has no attack '{attack}' on {row['id']}")
         settings = self.exhibit.settings(curve)
-        asked = {step for step in settings["attack"]["eval_steps"] if step < steps}
+        recorded = settings.attack
+        if not isinstance(recorded, Training):
+            raise UserError(f"'{attack}' trains nothing, so there is nothing to watch")
+        asked = {step for step in recorded.eval_steps if step < steps}
         asked |= {*range(0, steps, -(-steps // POINTS)), steps} - {0}
-        settings["attack"] |= {"steps": steps, "eval_steps": sorted(asked)}
+        longer = recorded.model_copy(update={"steps": steps, "eval_steps": tuple(sorted(asked))})
+        settings = settings.model_copy(update={"attack": longer})
         with self.turn:
             ready = prepare(settings, self.corpus, copy.deepcopy(self.model(row)))
-            if ready.job is None:
-                raise UserError(f"'{attack}' trains nothing, so there is nothing to watch")
+            assert ready.job is not None
             return Relearning(row, attack, ready.model, ready.job, curve["points"][0], self.turn)

@@ -95,7 +95,6 @@ class _Flow(NamedTuple):
 
 def _flows(model, rows, linears: list[nn.Linear]) -> tuple[Tensor, list[_Flow]]:
     """The cross-entropy of the rows, without gradient, and what passed the layers."""
-    models.output_head(model)  # found out here, so that its few tokens are not traced
     with _traced(linears) as traced:
         loss = objectives.cross_entropy(models.predict(model, rows), rows.targets)
     slopes = models.gradients(loss, [traced[linear][1] for linear in linears])

@@ -15,7 +15,7 @@ class MaxEnt(Method):
 
     retain_weight: float = Field(1.0, ge=0)
     """Weight of the retain term beside the distance from uniform."""
-    retain: Literal["ce", "reference_kl"] = Field("ce", exclude_if=lambda value: value == "ce")
+    retain: Literal["ce", "reference_kl"] = "ce"
     """The retain term: cross-entropy, or the distance from the model as it was: it teaches a pretrained one nothing."""
 
     @property

@@ -38,7 +38,6 @@ class RepNoise(Wrapper):
     def _noise_and_forget(self, model, rows) -> tuple[Tensor, Tensor]:
         import torch
 
-        models.output_head(model)  # found out here, so that its few tokens are not among the hidden states
         with models.layer_outputs([block for _, block in models.decoder_layers(model)]) as hidden:
             predictions = models.predict(model, rows)
         valid_BT = rows.targets != objectives.IGNORE

@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from undo.data.tokenizer import END, PAD, token_id
 from undo.models.device import pick_device
+from undo.models.head import with_probed_head
 
 transformers_logging.disable_progress_bar()  # the executor draws the only bars
 
@@ -39,19 +40,19 @@ def build_llama(
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config)
+        return with_probed_head(LlamaForCausalLM(config))
 
 
 def untrained_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same architecture with weights by its own initialiser; the seed alone decides them."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return type(model)(copy.deepcopy(model.config))
+        return with_probed_head(type(model)(copy.deepcopy(model.config)))
 
 
 def load_model(folder: Path) -> PreTrainedModel:
     """A model from a Hugging Face folder with fp32 master weights (bf16 weights swallow small updates)."""
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return with_probed_head(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

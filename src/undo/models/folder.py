@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from undo.spec.digest import file_digest
 from undo.spec.errors import UserError
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -156,7 +157,7 @@ def _near(name: str) -> str:
 def fingerprint(folder: Path, adapter: Path | None = None) -> str:
     """16 hexadecimal digits that change with configuration, tokenizer and weights, and not with the folders' places.
 
-    It reads every byte: an edit of some rows of a matrix makes another model. Raises UserError for a file cut off.
+    Every byte counts: an edit of some rows of a matrix makes another model. Raises UserError for a file cut off.
     """
     digest = hashlib.sha256()
     weights, index = weight_files(folder), [folder / INDEX] if not (folder / WEIGHTS).is_file() else []
@@ -164,8 +165,7 @@ def fingerprint(folder: Path, adapter: Path | None = None) -> str:
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
     for path in weights:
         _entries(path)  # a pointer in place of weights is no model
-        with open(path, "rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{path.name} {file_digest(path)}\n".encode())
     if adapter is not None:
         for name in ADAPTER_FILES:
             digest.update(f"{name}\n".encode() + (adapter / name).read_bytes())

@@ -34,12 +34,18 @@ def hidden_states(model: PreTrainedModel, ids_BT: Tensor) -> Tensor:
 def output_head(model: PreTrainedModel) -> Head | None:
     """The head, as we read it from the configuration; None where that is not all that makes the model's logits.
 
-    Found out once per model object by comparing the logits of a few tokens: a family that does something else to its
-    logits is computed densely instead of wrongly.
+    Each model object is probed once, by comparing the logits of a few tokens: a family that does something else to
+    its logits is computed densely instead of wrongly.
     """
+    with_probed_head(model)
+    return _head(model) if _SEPARABLE[model] else None
+
+
+def with_probed_head(model: PreTrainedModel) -> PreTrainedModel:
+    """The model itself, probed: nothing that counts or traces its passes later sees those few tokens."""
     if model not in _SEPARABLE:
         _SEPARABLE[model] = _same_logits(model)
-    return _head(model) if _SEPARABLE[model] else None
+    return model
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 
+from undo.models.head import with_probed_head
 from undo.models.layers import matching_parameters
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
@@ -57,7 +58,7 @@ def perturb(
                 draw = xavier_uniform_kernel if name in kernels else xavier_uniform
                 target = beta * draw(parameter, derive_seed(seed, name))
             parameter.mul_(1 - alpha).add_(target, alpha=alpha)
-    return noised
+    return with_probed_head(noised)
 
 
 def xavier_uniform(like: Tensor, seed: int) -> Tensor:

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from undo import __version__
+from undo.given.certificate import Certificate, Row
+from undo.given.verdict import suite_in_words
 from undo.report import rows as r
 from undo.report.certificate import worst_of_attacks
 from undo.report.page import template
-from undo.study.certificate import Certificate, Row
-from undo.study.verdict import suite_in_words
 
 if TYPE_CHECKING:
     from undo.models.export import Exported

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from undo.given.bootstrap import Interval
+from undo.given.certificate import Certificate, Row
 from undo.report import rows as r
 from undo.report.page import asset, template
 from undo.report.tables import Cell, Line, Table, benchmarks_table
 from undo.study.artifacts import write_atomically
-from undo.study.bootstrap import Interval
-from undo.study.certificate import Certificate, Row
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from undo.report import rows as r
 from undo.report.effects import Correlation, Kept, Less, Measure, Share, View, brought_back
 from undo.report.rows import Results
-from undo.study.plan import NOISE
+from undo.spec.students import NOISE
 
 LOST = 0.05  # of accuracy, or of a loss relative to the other, as the rule for students
 AFFORDABLE = 0.8  # of the oracle's compute, at which the strongest noise is said to reach it

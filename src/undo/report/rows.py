@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from undo.spec.recipe import Distil, Student
-from undo.study.plan import students
+from undo.spec.students import students
 from undo.study.scores import mean_interval, worst_case
 
 Results = dict[str, Any]
@@ -117,8 +117,9 @@ def named_teachers(results: Results) -> list[Row]:
 
 def settings_of(results: Results) -> dict[str, Student]:
     """How each student was made, by model id."""
-    distil = results["recipe"].get("distil")
-    return {made.name: made.student for made in students(Distil.model_validate(distil))} if distil else {}
+    distil = results["recipe"].get("distil") or {}
+    known = {name: value for name, value in distil.items() if name in Distil.model_fields}  # records may be older
+    return {made.name: made.student for made in students(Distil.model_validate(known))} if known else {}
 
 
 def mean_of(rows: list[Row], field: str) -> Estimate:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from undo.report import rows as r
-from undo.study.signal import telling_share
+from undo.study.early_warnings import leaking_share
 
 Results = r.Results
 Scores = dict[str, r.Row]
@@ -98,7 +98,7 @@ def caveats(results: Results) -> list[str]:
     return [
         *found,
         *_weak_suppression(results),
-        *_telling_teachers(results),
+        *_leaking_teachers(results),
         *_missed_rule(results),
         *_untaught(results),
         *_edges_of_the_grid(results),
@@ -216,18 +216,18 @@ def _weak_suppression(results: Results) -> list[str]:
     return found + [costs] * bool(costly)
 
 
-def _telling_teachers(results: Results) -> list[str]:
+def _leaking_teachers(results: Results) -> list[str]:
     """Teachers whose distributions say more about the right forget token than an oracle's, or than nothing."""
     groups = r.by_id(results)
     base, oracle = (r.mean_of(groups.get(id, []), "forget_signal").mean for id in ("base", "oracle"))
     teachers = [row["id"] for row in r.named_teachers(results)]
-    shares = {id: telling_share(r.mean_of(groups[id], "forget_signal").mean, base, oracle) for id in teachers}
-    telling = [f"{id} {r.percent(share)}" for id, share in shares.items() if share is not None]
-    if not telling:
+    shares = {id: leaking_share(r.mean_of(groups[id], "forget_signal").mean, base, oracle) for id in teachers}
+    leaking = [f"{id} {r.percent(share)}" for id, share in shares.items() if share is not None]
+    if not leaking:
         return []
     return [
         f"These still say a share of what the base says about the right forget token beyond an oracle, and their "
-        f"students will hear it: {', '.join(telling)}. Suppress longer or harder before distilling."
+        f"students will hear it: {', '.join(leaking)}. Suppress longer or harder before distilling."
     ]
 
 

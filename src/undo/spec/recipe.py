@@ -13,6 +13,7 @@ StudentInit = Literal["fresh", "base_init", "noised", "teacher"]
 UNSUPPRESSED = ("base", "oracle")
 """Models that students may learn from although nothing was suppressed in them."""
 Skill = Literal["forget", "neutral"]
+NoiseRule = Literal["initial", "paper", "reinit"]
 Optimizer = Literal["adamw", "muon"]
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
@@ -20,7 +21,7 @@ DecayRate = Annotated[float, Field(ge=0, lt=1)]
 class Optim(Spec):
     """The optimiser and its schedule, alike for every stage."""
 
-    optimizer: Optimizer = Field("adamw", exclude_if=lambda value: value == "adamw")
+    optimizer: Optimizer = "adamw"
     """AdamW, or Muon: matrices move by orthogonalised momentum with steps of AdamW's size, embeddings, head and vectors
     by AdamW."""
 
@@ -40,7 +41,7 @@ class Optim(Spec):
     """Largest norm of the gradient over all parameters."""
     micro_batches: int = Field(1, ge=1)
     """Parts that a step's rows are computed in, one after another, to fit into memory; the objective stays the same."""
-    gradient_checkpointing: bool = Field(False, exclude_if=lambda value: value is False)
+    gradient_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
 
     @model_validator(mode="after")
@@ -90,7 +91,7 @@ class Pretrained(Spec):
     """A folder as transformers saves it (configuration, safetensors, tokenizer), or a model in the hub's cache."""
     revision: str | None = None
     """Branch, tag or commit, where the path is a name on the hub."""
-    adapter: str | None = Field(None, min_length=1, exclude_if=lambda value: value is None)
+    adapter: str | None = Field(None, min_length=1)
     """A folder with a PEFT adapter of this model, which is merged into its weights."""
 
 
@@ -130,16 +131,16 @@ class Suppress(Spec):
     """What the method trains: the base, or its untrained weights (methods that localise while they train)."""
     steps: int = Field(ge=1)
     """Steps of suppression."""
-    max_signal: float | None = Field(None, gt=0, lt=1, exclude_if=lambda value: value is None)
+    max_signal: float | None = Field(None, gt=0, lt=1)
     """Go on by `steps` at a time until the teacher says at most this share of what the base says about the right forget
     token; without it, `steps` it is."""
-    max_steps: int | None = Field(None, ge=1, exclude_if=lambda value: value is None)
+    max_steps: int | None = Field(None, ge=1)
     """Steps at most; a teacher that still says more then ends the study before anything is distilled from it."""
     batch_rows: int = Field(16, ge=1)
     """Retain rows per step, and as many forget rows."""
     label_share: float = Field(1.0, gt=0, le=1)
     """Share of the training rows of each domain that is labelled; the method sees no others (claim C6)."""
-    retain_label_share: float | None = Field(None, gt=0, le=1, exclude_if=lambda value: value is None)
+    retain_label_share: float | None = Field(None, gt=0, le=1)
     """That of the retain rows where it is another one: text to keep is often at hand when forget text is rare."""
     label_precision: float = Field(1.0, gt=0, le=1)
     """Share of the rows labelled forget that are; the others are retain rows with a wrong label."""
@@ -184,13 +185,13 @@ class Student(Spec):
     """Where its weights start: fresh (own seed), base_init (the base's own start), noised, or the teacher itself."""
     teachers: tuple[str, ...] = Field(min_length=1)
     """Names under `suppress`; as controls also `base` (nothing suppressed) and `oracle`."""
-    with_teachers: tuple[str, ...] = Field((), exclude_if=lambda value: not value)
+    with_teachers: tuple[str, ...] = ()
     """Further ones that teach beside each of `teachers`: it learns the mean of their distributions (an ensemble)."""
     stream: Stream | None = None
     """Rows to distil on, where they are not the study's."""
     steps: int | None = Field(None, ge=0)
     """Exactly so many steps in place of the stop rule; 0 leaves its start as it is (noise alone)."""
-    batch_rows: int | None = Field(None, ge=2, multiple_of=2, exclude_if=lambda value: value is None)
+    batch_rows: int | None = Field(None, ge=2, multiple_of=2)
     """Its rows per step, where they are not the study's."""
     optim: Optim | None = None
     """Its optimiser, where that is not the study's."""
@@ -201,7 +202,7 @@ class Student(Spec):
     filter_share: float | None = Field(None, gt=0, le=1)
     """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels. All of it
     (1) on the retain stream is retraining at the student's length, which asks no teacher."""
-    text_share: float | None = Field(None, gt=0, lt=1, exclude_if=lambda value: value is None)
+    text_share: float | None = Field(None, gt=0, lt=1)
     """Share of its `steps`, the last ones, that read the retain stream as plain text: the teacher first, then text."""
     noise_alpha: tuple[float, ...] = ()
     """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
@@ -211,7 +212,7 @@ class Student(Spec):
     """Whose weights are noised; the base's with alpha 0 show whether matching an oracle is enough (claim C1)."""
     noise_beta: float = Field(0.1, ge=0)
     """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
-    noise_rule: Literal["initial", "paper", "reinit"] = "initial"
+    noise_rule: NoiseRule = "initial"
     """What vectors are mixed towards: their initial value (ours), 0 (paper), or everything a fresh draw (reinit)."""
 
     @model_validator(mode="after")
@@ -288,22 +289,18 @@ class Distil(Spec):
     """Rows to distil on: retain and forget half and half (paper), or retain alone."""
     batch_rows: int = Field(32, ge=2, multiple_of=2)
     """Rows per step."""
-    jsd_teacher_share: float | None = Field(None, gt=0, lt=1)
-    """Generalised Jensen-Shannon divergence with this share of the teacher (GKD's beta) in place of the forward KL."""
     teacher_cache: TeacherCache | None = None
     """Keep the teacher's predictions on disk; without it the teacher computes them anew at every step."""
     optim: Optim
     stop: Stop
 
     @model_validator(mode="after")
-    def _divergence_fits_students(self) -> "Distil":
-        shared = self.teacher_cache and self.teacher_cache.top_k
-        if self.jsd_teacher_share is not None and (shared or any(student.top_k for student in self.students)):
-            raise ValueError("jsd_teacher_share needs whole distributions; leave top_k out")
+    def _top_tokens_have_no_more_to_say(self) -> "Distil":
+        """A cache of the likeliest tokens alone is no whole distribution."""
         for student in self.students:
             whole = [way for way in student.ways() if way in ("temperature", "with_teachers")]
-            if whole and (shared or self.jsd_teacher_share is not None):
-                raise ValueError(f"{whole[0]} needs the forward KL of whole distributions; leave it out")
+            if whole and self.teacher_cache and self.teacher_cache.top_k:
+                raise ValueError(f"{whole[0]} needs whole distributions; leave top_k out")
         return self
 
     @model_validator(mode="after")
@@ -356,7 +353,7 @@ class Recipe(Spec):
     """Shape of the models that the study trains itself."""
     pretrain: Pretrain | None = None
     """How base and oracle are trained."""
-    audit: Audit | None = Field(None, exclude_if=lambda value: value is None)
+    audit: Audit | None = None
     """Attacks on a given model, or on what the study makes of one, keep the score of every item for a certificate."""
     suppress: dict[str, Suppress] = Field({})
     """Teachers by name; at least one, but where a given model is audited as it is."""
@@ -364,9 +361,9 @@ class Recipe(Spec):
     """How students are made; needed but where a given model is audited as it is."""
     attacks: dict[str, Attack] = Field({})
     """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
-    benchmarks: Benchmarks | None = Field(None, exclude_if=lambda value: value is None)
+    benchmarks: Benchmarks | None = None
     """What every model is asked besides, through the package lm-eval."""
-    asks: Literal["test", "valid"] = Field("test", exclude_if=lambda value: value == "test")
+    asks: Literal["test", "valid"] = "test"
     """The split whose items make scores and curves: valid in pilots, so that nothing is chosen by what is reported."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""

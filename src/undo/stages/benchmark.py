@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import ClassVar
 
 from undo import data, models
 from undo.evals import _harness
-from undo.stages import Context, Outcome
-
-VERSION = 1
+from undo.stages import Context, Outcome, StageSettings, Traits
 
 
-def run(settings: dict[str, Any], context: Context) -> Outcome:
+class Settings(StageSettings):
+    """The tasks, and the version of lm-eval that asks them."""
+
+    traits: ClassVar[Traits] = Traits(version=1, output="scores")
+
+    tasks: tuple[str, ...]
+    folder: str | None = None
+    """The content of the user's folder of tasks; where it lies is the input `tasks`."""
+    limit: int | None = None
+    batch_rows: int
+    lm_eval: str
+
+
+def run(settings: Settings, context: Context) -> Outcome:
     """A row per task and metric."""
-    tasks = _harness.load_tasks(settings["tasks"], context.inputs.get("tasks"))
+    tasks = _harness.load_tasks(list(settings.tasks), context.inputs.get("tasks"))
     model = models.freeze(models.load_model(context.inputs["model"]))
     tokenizer = copy.deepcopy(data.load_tokenizer(context.inputs["model"]))  # other stages read the one that is kept
-    found = _harness.ask(model, tokenizer, tasks, settings["limit"], settings["batch_rows"])
+    found = _harness.ask(model, tokenizer, tasks, settings.limit, settings.batch_rows)
     return Outcome(evals={"rows": _harness.rows(found)})

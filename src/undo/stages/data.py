@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from undo import data, models
-from undo.data.dataset import Item, Pair, placed
+from undo.data.dataset import Dataset, Item, Pair, placed
 from undo.data.sources import Source, read_documents
 from undo.evals import _questions
 from undo.spec.errors import UserError
 from undo.spec.registry import load
-from undo.stages import Context, Outcome
+from undo.stages import Context, Outcome, StageSettings, Traits
 
-VERSION = 2
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 SAMPLE = 100
 """Prompts that are asked, at most, to find out how their answers are joined to them."""
 TOKENS = 4096
 """Tokens of a batch of these."""
 
 
-def run(settings: dict[str, Any], context: Context) -> Outcome:
+class Settings(StageSettings):
+    """The texts and how they are packed."""
+
+    traits: ClassVar[Traits] = Traits(version=2, output="files", bytes_per_weight=0)
+
+    dataset: dict[str, Any]
+    """A dataset's settings, in which files and folders stand by their content; where they lie are inputs."""
+    vocab_size: int | None
+    row_tokens: int
+
+
+def run(settings: Settings, context: Context) -> Outcome:
     """Writes tokenizer, packed rows and items."""
-    here = _here(settings["dataset"], context.inputs)
-    separators = _separators(here, context.inputs.get("knower"))
-    here |= {name: here[name] | {"separator": separator} for name, separator in separators.items()}
-    dataset = load("datasets", settings["dataset"]["name"]).model_validate(here)
-    rows, adopted = settings["row_tokens"], context.inputs.get("model")
-    if adopted is None:
-        counts = data.write_corpus(dataset, settings["vocab_size"], rows, context.folder)
+    inputs = dict(context.inputs)
+    given, knower = inputs.pop("model", None), inputs.pop("knower", None)
+    placed_here = placed(settings.dataset, {name: str(path) for name, path in inputs.items()})
+    separators = _separators(placed_here, knower)
+    placed_here |= {name: placed_here[name] | {"separator": separator} for name, separator in separators.items()}
+    dataset: Dataset = load("datasets", settings.dataset["name"]).model_validate(placed_here)  # type: ignore[assignment]
+    if given is None:
+        assert settings.vocab_size is not None
+        counts = data.write_corpus(dataset, settings.vocab_size, settings.row_tokens, context.folder)
     else:
-        counts = _for_model(adopted, dataset, rows, context.folder)
+        counts = _for_model(given, dataset, settings.row_tokens, context.folder)
     return Outcome(evals=counts | {"separators": separators})
-
-
-def _here(dataset: dict[str, Any], inputs: dict[str, Path]) -> dict[str, Any]:
-    """The dataset's settings with the places of texts that a plan knows by their content."""
-    return placed(dataset, {name: str(path) for name, path in inputs.items() if name not in ("model", "knower")})
 
 
 def _separators(dataset: dict[str, Any], knower: Path | None) -> dict[str, str]:
@@ -51,7 +61,7 @@ def _separators(dataset: dict[str, Any], knower: Path | None) -> dict[str, str]:
     return {name: likelier_separator(model, tokenizer, source) for name, source in undecided.items()}
 
 
-def likelier_separator(model: Any, tokenizer: Any, source: Source) -> str:
+def likelier_separator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: Source) -> str:
     """Of "" and " " the one with which the model finds a sample of the source's answers likelier, as whole texts."""
     pairs = [document for document in read_documents(source) if isinstance(document, Pair)]
     open_ones = [pair for pair in pairs if not (pair.prompt[-1].isspace() or pair.answer[0].isspace())]
@@ -65,8 +75,8 @@ def likelier_separator(model: Any, tokenizer: Any, source: Source) -> str:
     return " " if sample and loss(" ") < loss("") else ""
 
 
-def _for_model(adopted: Path, dataset: Any, row_tokens: int, folder: Path) -> dict[str, dict[str, int]]:
-    vocabulary, context = models.limits(adopted)
+def _for_model(given: Path, dataset: Dataset, row_tokens: int, folder: Path) -> dict[str, dict[str, int]]:
+    vocabulary, context = models.limits(given)
     if context is not None and row_tokens > context:
         raise UserError(f"data.row_tokens is {row_tokens}, but the model reads {context} tokens at most; lower it")
-    return data.write_corpus_for(data.load_tokenizer(adopted), vocabulary, dataset, row_tokens, folder)
+    return data.write_corpus_for(data.load_tokenizer(given), vocabulary, dataset, row_tokens, folder)

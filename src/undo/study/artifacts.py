@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from undo.spec.digest import file_digest
 from undo.spec.errors import UserError
 
 MANIFEST = "manifest.json"
@@ -36,15 +37,18 @@ class Store:
         """A JSON file of an artifact."""
         return json.loads((self.folder(stage_id) / name).read_text(encoding="utf-8"))
 
-    def corrupted(self, stage_id: str) -> str | None:
-        """The first file that is missing or does not match its checksum, None where all do."""
+    def corrupted(self, stage_id: str, again: bool = False) -> str | None:
+        """The first file that is missing or does not match its checksum, None where all do.
+
+        A large file that has not been touched since its last check is not read, unless `again` is asked for.
+        """
         folder = self.folder(stage_id)
         try:
             files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
         except (ValueError, KeyError):
             return MANIFEST
         for name, digest in files.items():
-            if not (folder / name).is_file() or sha256(folder / name) != digest:
+            if not (folder / name).is_file() or file_digest(folder / name, again) != digest:
                 return name
         return None
 
@@ -60,10 +64,10 @@ def content_hash(path: Path, besides: str = "") -> str:
     Hidden files and what Python compiled do not count, nor files of the name `besides`.
     """
     if path.is_file():
-        return sha256(path)
+        return file_digest(path)
     inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
     inside = [file for file in inside if file.name != besides and file.parent.name != "__pycache__"]
-    lines = [f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
+    lines = [f"{file_digest(file)}  {file.relative_to(path).as_posix()}\n" for file in inside]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -74,14 +78,8 @@ def complete(folder: Path, stage: dict[str, Any], evals: dict[str, Any], metrics
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics), encoding="utf-8")
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     write_atomically(
-        folder / MANIFEST, json.dumps({"files": {name: sha256(folder / name) for name in names}}, indent=1)
+        folder / MANIFEST, json.dumps({"files": {name: file_digest(folder / name) for name in names}}, indent=1)
     )
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -14,10 +14,11 @@ NOTHING_DOWNLOADED = {"HF_HUB_OFFLINE": "1"}
 
 def check_benchmarks(plan: Plan, store: Store) -> None:
     """Raises UserError where a task that is still to be asked cannot be. In a process of its own: tasks bring code."""
-    missing = [stage for stage in plan.stages.values() if stage.kind == "benchmark" and not store.done(stage.id)]
-    if not missing:
+    ids = {node.benchmark for node in plan.models if node.benchmark and not store.done(node.benchmark)}
+    missing = [stage for id, stage in plan.stages.items() if id in ids]
+    if not missing or plan.recipe.benchmarks is None:
         return
-    what = json.dumps([missing[0].settings["tasks"], missing[0].outside.get("tasks")])
+    what = json.dumps([list(plan.recipe.benchmarks.tasks), missing[0].external_inputs.get("tasks")])
     done = subprocess.run(
         child.command("undo.evals._harness", what),
         env=child.environment(NOTHING_DOWNLOADED),

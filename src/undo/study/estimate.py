@@ -30,9 +30,7 @@ def estimate(plan: Plan, store: Store, workers: int) -> Estimate:
     seconds = {
         id: 0.0
         if store.done(id)
-        else stage.flops / rate
-        + (0.0 if stage.flops else OTHER_STAGE_S)
-        + ATTACK_EVAL_S * len(stage.settings.get("attack", {}).get("eval_steps", ()))
+        else stage.flops / rate + (0.0 if stage.flops else OTHER_STAGE_S) + ATTACK_EVAL_S * stage.settings.evaluations()
         for id, stage in plan.stages.items()
     }
     ends: dict[str, float] = {}

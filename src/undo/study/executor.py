@@ -8,13 +8,13 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from undo.spec.errors import UserError
 from undo.study import child
 from undo.study.artifacts import Store
-from undo.study.plan import Plan, Stage, stage_version
-from undo.study.signal import nothing_to_find, warnings
+from undo.study.early_warnings import nothing_to_find, warnings
+from undo.study.plan import Plan, Stage
 
 WORKER_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # every input of a stage is a local folder
@@ -24,12 +24,9 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": "67108864",
 }
 
-DEAR = ("suppress", "teach", "distil", "attack")
-"""Kinds of stages that are not begun for a model that knows nothing."""
 
-
-class Listener(Protocol):
-    """What a face of the tool wants to know while a study runs."""
+class Listener:
+    """What a face of the tool is told while a study runs. It does nothing with it: subclasses do."""
 
     def started(self, stage: Stage) -> None:
         """A stage began."""
@@ -79,14 +76,14 @@ class Execution:
         self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
         self.order = _order(self.plan)
         self._refuse_nothing_to_find()
-        crew: list[Worker] = []
+        processes: list[Worker] = []
         try:
-            self._hand_out(crew)
-            while any(worker.stage for worker in crew):  # what waits when nobody works needs a failed stage
-                if self._hear(*self.events.get(), crew):
-                    self._hand_out(crew)
+            self._start_ready(processes)
+            while any(worker.stage for worker in processes):  # what waits when nobody works needs a failed stage
+                if self._on_message(*self.events.get(), processes):
+                    self._start_ready(processes)
         finally:
-            for worker in crew:
+            for worker in processes:
                 worker.process.kill()
                 worker.process.wait()
         return self.failures
@@ -98,13 +95,13 @@ class Execution:
                 self.listener.noted(f"{what}; computing it again")
                 self.store.discard(stage.id)
 
-    def _hand_out(self, crew: list[Worker]) -> None:
+    def _start_ready(self, processes: list[Worker]) -> None:
         ready = [stage for stage in self.waiting.values() if self._may_start(stage)]
         for stage in sorted(ready, key=lambda stage: self.order[stage.id]):
-            worker = next((worker for worker in crew if worker.stage is None), None)
-            if worker is None and len(crew) < self.workers:
-                worker = self._hire()
-                crew.append(worker)
+            worker = next((worker for worker in processes if worker.stage is None), None)
+            if worker is None and len(processes) < self.workers:
+                worker = self._start_worker()
+                processes.append(worker)
             if worker is None:
                 return
             self._give(worker, stage)
@@ -112,7 +109,7 @@ class Execution:
     def _may_start(self, stage: Stage) -> bool:
         """Whether its inputs are there; what costs much waits until the given model is known to know the texts."""
         knower = self.plan.knower()
-        if knower and stage.kind in DEAR and not self.store.done(knower.evaluation):
+        if knower and stage.settings.traits.costly and not self.store.done(knower.evaluation):
             return False
         return all(map(self.store.done, stage.inputs.values()))
 
@@ -120,7 +117,7 @@ class Execution:
         if reason := nothing_to_find(self.plan, self.store):
             raise UserError(reason)
 
-    def _hire(self) -> Worker:
+    def _start_worker(self) -> Worker:
         environment = child.environment(WORKER_ENVIRONMENT) | {"OMP_NUM_THREADS": str(self.threads)}
         log = open(self.store.root.parent / "worker.log", "ab")  # noqa: SIM115  # the process keeps it
         process = subprocess.Popen(
@@ -149,12 +146,12 @@ class Execution:
             "id": stage.id,
             "kind": stage.kind,
             "label": stage.label,
-            "settings": stage.settings,
+            "settings": stage.settings.model_dump(mode="json"),
             "inputs": stage.inputs,
-            "version": stage_version(stage.kind),
+            "version": stage.settings.traits.version,
             "folder": str(self.store.folder(stage.id)),
-            "input_folders": stage.outside
-            | {role: str(_input_folder(self.store, id)) for role, id in stage.inputs.items()},
+            "input_folders": stage.external_inputs
+            | {role: str(self.input_folder(id)) for role, id in stage.inputs.items()},
             "checkpoint_seconds": self.plan.recipe.checkpoint_seconds,
         }
         assert worker.process.stdin is not None
@@ -163,12 +160,17 @@ class Execution:
             worker.process.stdin.flush()
         self.listener.started(stage)
 
-    def _hear(self, worker: Worker, message: dict[str, Any], crew: list[Worker]) -> bool:
+    def input_folder(self, stage_id: str) -> Path:
+        """What a dependent stage reads of an artifact."""
+        folder, traits = self.store.folder(stage_id), self.plan.stages[stage_id].settings.traits
+        return folder / "model" if traits.output == "model" else folder
+
+    def _on_message(self, worker: Worker, message: dict[str, Any], processes: list[Worker]) -> bool:
         """Takes in one message. Returns whether it ended a stage."""
         stage, event = worker.stage, message["event"]
         if stage is None:
             if event == "died":  # while it was idle
-                crew.remove(worker)
+                processes.remove(worker)
                 worker.process.wait()
             return False
         if event == "progress":
@@ -177,13 +179,13 @@ class Execution:
         worker.stage = None
         if event == "done":
             self.listener.finished(stage)
-            if stage.kind == "evaluate":
+            if stage.settings.traits.informs:
                 self._refuse_nothing_to_find()
                 self._warn()
         elif event == "refused":
             raise UserError(f"{stage.label}: {message['message']}")
         else:
-            self._fail(worker, stage, message, crew)
+            self._fail(worker, stage, message, processes)
         return True
 
     def _warn(self) -> None:
@@ -193,10 +195,10 @@ class Execution:
                 self.warned.add(about)
                 self.listener.noted(warning)
 
-    def _fail(self, worker: Worker, stage: Stage, message: dict[str, Any], crew: list[Worker]) -> None:
+    def _fail(self, worker: Worker, stage: Stage, message: dict[str, Any], processes: list[Worker]) -> None:
         text = message.get("message")
         if message["event"] == "died":
-            crew.remove(worker)
+            processes.remove(worker)
             text = f"its process ended with code {worker.process.wait()} (out of memory?); see worker.log"
         if "trace" in message:
             trace = self.store.folder(stage.id) / "error.txt"
@@ -206,17 +208,10 @@ class Execution:
         self.listener.failed(stage, str(text))
 
 
-def _input_folder(store: Store, stage_id: str) -> Path:
-    """A corpus and a teacher's outputs are whole artifacts, a model the `model` folder of one."""
-    folder = store.folder(stage_id)
-    return folder if stage_id.startswith(("data-", "teach-")) else folder / "model"
-
-
 def _order(plan: Plan) -> dict[str, tuple[int, float]]:
     """Sort keys of the stages: seed by seed, so that whole replications finish early; within one, longest chains first.
 
-    The length of a chain is its estimated FLOPs from a stage to the end of what needs it. Evaluations come before all:
-    they take seconds, and say whether a teacher is worth its students.
+    The length of a chain is its estimated FLOPs from a stage to the end of what needs it. What informs comes first.
     """
     after: dict[str, float] = dict.fromkeys(plan.stages, 0.0)
     for stage in reversed(plan.stages.values()):
@@ -225,7 +220,10 @@ def _order(plan: Plan) -> dict[str, tuple[int, float]]:
     turns: dict[str, int] = {}
     for id, stage in plan.stages.items():
         inherited = max((turns[needed] for needed in stage.inputs.values()), default=0)
-        seed = stage.settings.get("seed")
+        seed = stage.settings.replication()
         turns[id] = inherited if seed is None else plan.recipe.seeds.index(seed)
-    chains = {id: -math.inf if s.kind == "evaluate" else -after[id] - s.flops for id, s in plan.stages.items()}
+    chains = {
+        id: -math.inf if stage.settings.traits.informs else -after[id] - stage.flops
+        for id, stage in plan.stages.items()
+    }
     return {id: (turns[id], chains[id]) for id in plan.stages}

@@ -3,15 +3,10 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from undo import models
 from undo.spec.errors import UserError
 from undo.study.plan import Plan, Stage
 
-WEIGHT_BYTES = {"adopt": 8, "data": 0, "teach": 4, "suppress": 20, "distil": 20, "attack": 20, "evaluate": 8}
-"""Bytes per weight that a stage holds at once, all fp32: the model, its gradient and AdamW's two moments (16) with a
-model that does not move (4); without training two models."""
 LAYER_VECTORS = 16
 """Vectors of a token that a layer keeps for its backward pass, in widths of the model (MLP and attention included)."""
 MARGIN = 1.2
@@ -20,65 +15,48 @@ PROCESS_BYTES = 6e8
 """A worker with torch and transformers, before it has a model."""
 SMALL = 1e7
 """Weights up to which one thread per process is fastest and memory is no question."""
-KNOBS = {
-    "suppress": ("suppress.NAME.optim", "its micro_batches"),
-    "distil": ("distil.optim", "its micro_batches"),
-    "attack": ("attacks.NAME.attack", "its batch_rows"),
-}
-"""Where a recipe says how much of a step a stage holds at once."""
 
 
 @dataclass(frozen=True)
-class Crew:
+class Workers:
     """Worker processes that fit, and the threads of each."""
 
-    workers: int
+    number: int
     threads: int = 1
 
 
 def is_large(plan: Plan) -> bool:
     """Whether the study is about somebody's model of more than a few million weights."""
-    return plan.origin is not None and plan.origin.weights > SMALL
+    return plan.given is not None and plan.given.weights > SMALL
 
 
-def crew_that_fits(plan: Plan, wanted: int, cores: int, out: Path) -> Crew:
+def workers_that_fit(plan: Plan, wanted: int, cores: int, out: Path) -> Workers:
     """As many of the wanted workers as memory holds. Raises UserError where it does not hold one, or the disk is small.
 
     Small models take one thread per process; large ones share the cores out.
     """
     if not is_large(plan):
-        return Crew(wanted)
+        return Workers(wanted)
     need, free = max(stage_bytes(plan, stage) for stage in plan.stages.values()), free_memory()
     if need > free:
         raise UserError(_too_large(plan, need, free))
     _check_disk(plan, out)
     workers = min(wanted, int(free // need))
-    return Crew(workers, max(1, cores // workers))
+    return Workers(workers, max(1, cores // workers))
 
 
 def stage_bytes(plan: Plan, stage: Stage) -> float:
     """Estimated peak memory of a stage in bytes."""
-    assert plan.origin is not None
-    width, layers = models.width_and_layers(plan.origin.folder)
-    rows, checkpointing = _rows_at_once(stage.settings)
-    tokens = rows * plan.recipe.data.row_tokens
-    kept = layers + LAYER_VECTORS if checkpointing else layers * LAYER_VECTORS
-    return MARGIN * (_fixed_bytes(plan, stage) + 4 * tokens * width * kept)
+    assert plan.given is not None
+    layers, tokens = plan.given.layers, stage.settings.rows_at_once() * plan.recipe.data.row_tokens
+    kept = layers + LAYER_VECTORS if stage.settings.recomputes_activations() else layers * LAYER_VECTORS
+    return MARGIN * (_fixed_bytes(plan, stage) + 4 * tokens * plan.given.width * kept)
 
 
 def _fixed_bytes(plan: Plan, stage: Stage) -> float:
     """What no smaller step makes less."""
-    assert plan.origin is not None
-    return PROCESS_BYTES + WEIGHT_BYTES.get(stage.kind, 8) * plan.origin.weights
-
-
-def _rows_at_once(settings: dict[str, Any]) -> tuple[int, bool]:
-    """Rows of a micro-batch (a method's are retain and forget), and whether activations are computed again."""
-    attack, optim = settings.get("attack", {}), settings.get("optim", {})
-    rows = settings.get("batch_rows") or attack.get("batch_rows") or 0
-    both = 2 if "method" in settings else 1
-    checkpointing = bool(optim.get("gradient_checkpointing") or attack.get("gradient_checkpointing"))
-    return -(-both * rows // optim.get("micro_batches", 1)), checkpointing
+    assert plan.given is not None
+    return PROCESS_BYTES + stage.settings.traits.bytes_per_weight * plan.given.weights
 
 
 def free_memory() -> float:
@@ -107,22 +85,22 @@ def _container_room(group: Path = Path("/sys/fs/cgroup")) -> float:
 
 
 def _too_large(plan: Plan, need: float, free: float) -> str:
-    assert plan.origin is not None
+    assert plan.given is not None
     largest = max(plan.stages.values(), key=lambda stage: stage_bytes(plan, stage))
-    what = f"'{largest.label}' needs about {_gb(need)} of memory for {plan.origin.weights / 1e6:,.0f}M weights in fp32"
+    what = f"'{largest.label}' needs about {_gb(need)} of memory for {plan.given.weights / 1e6:,.0f}M weights in fp32"
     if MARGIN * _fixed_bytes(plan, largest) > free:
         return f"{what}, {_gb(free)} are free; use a machine or GPU with more, or a smaller model"
-    place, less = KNOBS.get(largest.kind, KNOBS["distil"])
+    place, less = largest.settings.traits.memory_setting
     return f"{what}, {_gb(free)} are free; set {place}.gradient_checkpointing=true, or {less} for fewer rows at once"
 
 
 def _check_disk(plan: Plan, out: Path) -> None:
     """Models that the study will write, against what the disk has left."""
-    assert plan.origin is not None
-    made = [stage for stage in plan.stages.values() if stage.kind in ("adopt", "suppress", "distil")]
+    assert plan.given is not None
+    made = [stage for stage in plan.stages.values() if stage.settings.traits.output == "model"]
     missing = [stage for stage in made if not (out / "artifacts" / stage.id / "manifest.json").exists()]
     place = next(folder for folder in (out, *out.resolve().parents) if folder.exists())
-    need, free = 4.0 * plan.origin.weights * len(missing), shutil.disk_usage(place).free
+    need, free = 4.0 * plan.given.weights * len(missing), shutil.disk_usage(place).free
     if need > free:
         raise UserError(
             f"{len(missing)} models take about {_gb(need)}, the disk of {out} has {_gb(free)}; choose --out"

@@ -142,9 +142,10 @@ def _cost(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     spent = {name: own[name] for name in cost}
     if node.role == "student":
         for stage in (plan.stages[id] for id in plan.stages[node.stage].inputs.values()):
-            if stage.kind == "suppress":
+            charged = stage.settings.traits.charged_to_student
+            if charged == "whole":
                 spent = {name: spent[name] + _ledger(store, stage.id)[name] for name in cost}
-            elif stage.kind == "teach":
+            elif charged == "as_read":
                 share = store.read(node.stage, "evals.json")["share_read"]  # one alone would ask for no more
                 spent |= {name: spent[name] + share * _ledger(store, stage.id)[name] for name in ("flops", "wall_s")}
     return spent
@@ -220,7 +221,7 @@ def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
         "id": stage_id,
         "kind": stage.kind,
         "label": stage.label,
-        "seed": stage.settings.get("seed"),
+        "seed": stage.settings.replication(),
         "inputs": stage.inputs,
         "device": record["device"],
         "ledger": record["ledger"],
@@ -230,7 +231,7 @@ def _stage_row(plan: Plan, store: Store, stage_id: str) -> dict[str, Any]:
 def _totals(plan: Plan, store: Store) -> dict[str, Any]:
     """CPU seconds of the whole study's stages, and of pretraining its bases where it did that."""
     spent = {id: _ledger(store, id)["stage_cpu_s"] for id in plan.stages if store.done(id)}
-    bases = {node.stage for node in plan.models if node.role == "base" and plan.stages[node.stage].kind == "pretrain"}
+    bases = {node.stage for node in plan.models if node.role == "base" and plan.given is None}
     base_s = sum(spent.get(id, 0.0) for id in bases)
     return {
         "study_s": round(sum(spent.values()), 1),

@@ -16,8 +16,8 @@ from undo.study.artifacts import Store, write_atomically
 from undo.study.benchmarks import check_benchmarks
 from undo.study.environment import available_cores, describe_environment
 from undo.study.executor import Execution, Listener
-from undo.study.plan import Plan, make_plan
-from undo.study.resources import crew_that_fits
+from undo.study.plan import Plan
+from undo.study.resources import workers_that_fit
 from undo.study.results import collect
 
 
@@ -32,19 +32,19 @@ class Study:
     cached: int
 
 
-def run_study(recipe: Recipe, out: Path, listener: Listener, workers: int | None = None) -> Study:
+def run_study(plan: Plan, out: Path, listener: Listener, workers: int | None = None) -> Study:
     """Runs what is missing and writes `recipe.yaml` and `report/results.json`.
 
     Raises UserError where the output folder cannot be used; failed stages are in the answer, not raised.
     """
-    plan, store = make_plan(recipe), Store(out)
+    store = Store(out)
     check_benchmarks(plan, store)
     folder = out / plan.study
     with _usable(out, folder):
-        save_recipe(recipe, folder / "recipe.yaml")
+        save_recipe(plan.recipe, folder / "recipe.yaml")
         cores = available_cores()
-        crew = crew_that_fits(plan, workers or cores, cores, out)
-        execution = Execution(plan, store, crew.workers, listener, crew.threads)
+        fitting = workers_that_fit(plan, workers or cores, cores, out)
+        execution = Execution(plan, store, fitting.number, listener, fitting.threads)
         failures = execution.run()
         results = collect(plan, store, describe_environment(_device(plan, store)), failures)
         study = Study(folder, plan, results, failures, execution.cached)

@@ -4,7 +4,6 @@ It lives as long as its parent: when stdin ends, it ends, and what it was doing 
 """
 
 import errno
-import importlib
 import json
 import os
 import queue
@@ -82,15 +81,15 @@ def _progress(speak: TextIO):
 
 def execute(job: dict[str, Any], notify) -> None:
     """Runs one stage in its folder and completes the artifact."""
-    from undo.stages import Context
+    from undo import stages
     from undo.study.artifacts import complete
 
     wall, cpu = time.perf_counter(), time.process_time()
     folder = Path(job["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     inputs = {role: Path(path) for role, path in job["input_folders"].items()}
-    context = Context(folder, inputs, notify, job["checkpoint_seconds"])
-    outcome = importlib.import_module(f"undo.stages.{job['kind']}").run(job["settings"], context)
+    context = stages.Context(folder, inputs, notify, job["checkpoint_seconds"])
+    outcome = stages.run(job["kind"], job["settings"], context)
     context.checkpoints().clear()
     ledger = outcome.ledger.as_row() if outcome.ledger else {}
     ledger["stage_wall_s"] = round(time.perf_counter() - wall, 3)

@@ -37,11 +37,11 @@ class FitJob:
     evaluate: Callable[[PreTrainedModel], dict[str, float]] | None = None
     eval_steps: Collection[int] = ()
     should_stop: Callable[[dict[str, float]], bool] = lambda scores: False
-    later: tuple[int, Objective] | None = None  # after so many steps the other objective; the schedule goes on
+    second_phase: tuple[int, Objective] | None = None  # after so many steps the other objective; one schedule for both
 
     def objective_at(self, step: int) -> Objective:
         """What the step after so many others minimises."""
-        return self.later[1] if self.later and step >= self.later[0] else self.objective
+        return self.second_phase[1] if self.second_phase and step >= self.second_phase[0] else self.objective
 
 
 Notify = Callable[[int, int, float | None], None]
@@ -89,6 +89,7 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
     device = pick_device()
     reset_peak_memory(device)
     model.to(device).train()  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
+    models.with_probed_head(model)  # copies and wrapped models were not loaded
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
     if job.optim.gradient_checkpointing:  # the reentrant kind trains nothing where the inputs need no gradient
@@ -96,7 +97,7 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
     moving = (p for p in model.parameters() if p.requires_grad)
     optimizer = make_optimizer(moving, job.optim, models.state_matrices(model))
     state = checkpoints.load(model, optimizer) if checkpoints else FitState()
-    objectives = [job.objective, job.later[1]] if job.later else [job.objective]
+    objectives = [job.objective, job.second_phase[1]] if job.second_phase else [job.objective]
     costs = {objective: _step_cost(model, job, objective, device) for objective in objectives}
     return Fit(model, job, state, optimizer, device, costs)
 
@@ -110,7 +111,7 @@ def steps(run: Fit, checkpoints: Checkpoints | None = None) -> Generator[int]:
             _step(run)
             evaluating, saving = state.step in job.eval_steps, checkpoints is not None and checkpoints.due()
             if evaluating or saving or state.step == job.steps or _is_look(state.step, job.steps):
-                _look(run)
+                _flush_losses(run)
             if evaluating:
                 _evaluate(run)
             state.ledger.wall_s += time.perf_counter() - wall
@@ -128,7 +129,6 @@ def _step_cost(model: PreTrainedModel, job: FitJob, objective: Objective, device
 
     It is apart from the real steps because the counter may decompose operations, which would change their rounding.
     """
-    models.output_head(model)  # found out here, so that its few tokens are not counted
     forward, backward = 0, 0
     for part in job.batch_at(0).parts(job.optim.micro_batches):
         cost, terms = count_flops(lambda part=part: _loss(model, objective, part.to(device), device))
@@ -166,7 +166,7 @@ def _is_look(step: int, steps: int) -> bool:
     return step == 1 or step % max(1, steps // LOOKS) == 0
 
 
-def _look(run: Fit) -> None:
+def _flush_losses(run: Fit) -> None:
     """Reads the losses since the last look, all in one go, and logs the rows that are due."""
     for step, (norm, loss, *parts) in zip(
         run.unread, torch.stack([s.values for s in run.unread]).tolist(), strict=True

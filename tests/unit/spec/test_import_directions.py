@@ -17,6 +17,7 @@ ORDER = (
     {"train"},
     {"stages"},
     {"study"},
+    {"given"},
     {"report"},
     {"demo"},
     {"api"},

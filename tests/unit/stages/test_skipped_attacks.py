@@ -17,10 +17,10 @@ from undo.spec.errors import NotApplicable, UserError
 from undo.spec.registry import load
 from undo.stages import Context
 from undo.stages import attack as attack_stage
-from undo.study.certificate import Certificate, Row, _skipped
+from undo.given.certificate import Certificate, Row, _skipped
 from undo.study.results import _curves, results_schema
 from undo.study.results import _skipped as skipped_rows
-from undo.study.verdict import Case, verdict
+from undo.given.verdict import Case, verdict
 
 BUDGET = {"steps": 1, "eval_steps": (1,), "batch_rows": 2, "learning_rates": (1e-3,)}
 EVALUATION = {"name": "cross_entropy", "version": 1, "batch_tokens": 4096}
@@ -176,7 +176,7 @@ def test_rmu_finds_the_down_projections_of_every_family(family):
 def test_patterns_that_match_nothing_are_refused_with_the_nearest_before_anything_runs(tmp_path, corpus):
     from undo.spec.load import build_recipe
     from undo.study.plan import make_plan
-    from undo.study.robustify import recipe_of_suppress
+    from undo.given.robustify import recipe_of_suppress
 
     models.save_model(tiny("gpt_neox"), corpus.tokenizer, tmp_path / "given")
     for domain in ("forget", "retain"):

@@ -7,7 +7,7 @@ import pytest
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
 from undo.study.artifacts import content_hash
-from undo.study.certificate import folder_identity
+from undo.given.certificate import folder_identity
 from undo.study.plan import make_plan, stage_version
 
 

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from undo.study.certificate import Row
-from undo.study.verdict import Case, headline, verdict
+from undo.given.certificate import Row
+from undo.given.verdict import Case, headline, verdict
 
 METRIC = {"name": "exact match", "n_items": 100, "unit": "fraction", "higher_is_better": True}
 SCALE = {"zero": "guessing", "one": "what it knew"}

@@ -66,7 +66,7 @@ class Arithmetic(Dataset):
     english_share: float = Field(0.0, ge=0, lt=1)
     """Share of the retain text, by characters, that is English verses beside the facts (more than 0 needs `[data]`).
     The paper's text is 75 % of all tokens, facts to keep and to forget an eighth each: 0.86 of retain's tokens."""
-    kept_operation: Literal["mul", "div"] | None = Field(None, exclude_if=lambda value: value is None)
+    kept_operation: Literal["mul", "div"] | None = None
     """One of x and / to retain: the facts to forget then stay in the retain stream, read the other way round."""
     heldout_share: float = Field(0.1, ge=0, lt=1)
     """Share of operand pairs that no training document holds."""

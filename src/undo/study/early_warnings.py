@@ -1,31 +1,31 @@
-"""What makes the rest of a study worthless, told at once: a model that knows nothing, a teacher that still tells."""
+"""Early warnings: a model that does not know the texts, a teacher that leaks what its students must not learn."""
 
 import math
 from statistics import fmean, stdev
 from typing import Any
 
 from undo.spec.registry import load
-from undo.stages.evaluate import signal_share
+from undo.stages._drift import signal_share
 from undo.study.artifacts import Store
 from undo.study.items import guessing_loss, swapped_items
 from undo.study.plan import ModelNode, Plan
 
-TELLING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
+LEAKING = 0.1  # of the way from an oracle's signal to the base's (docs/log.md, settings of both studies)
 NEAR_GUESSING = 0.9
 """A loss of more than this share of that of guessing is that of a model that does not know the text."""
 
 
-def telling_share(signal: float | None, base: float | None, oracle: float | None) -> float | None:
+def leaking_share(signal: float | None, base: float | None, oracle: float | None) -> float | None:
     """The share of the base's signal that a teacher has left (`signal_share`), None where its students hear little."""
     share = signal_share(signal, base, oracle)
-    return share if share is not None and share > TELLING else None
+    return share if share is not None and share > LEAKING else None
 
 
 def warnings(plan: Plan, store: Store) -> dict[tuple[str, str], str]:
     """Warnings by what they are about and the evaluation that showed it."""
     told = {("ignorant", id): text for id, text in ignorant_bases(plan, store).items()}
     told |= {("limit", text): f"warning: {text}" for text in known_limits(plan, store)}
-    return told | {("telling", id): text for id, text in telling_teachers(plan, store).items()}
+    return told | {("leaking", id): text for id, text in leaking_teachers(plan, store).items()}
 
 
 def nothing_to_find(plan: Plan, store: Store) -> str | None:
@@ -74,7 +74,7 @@ def known_limits(plan: Plan, store: Store) -> list[str]:
 
 def _joined_by_a_space(plan: Plan, store: Store) -> list[str]:
     """Where something was put between prompts and answers that nobody asked for."""
-    corpus = next(id for id in plan.stages if id.startswith("data-"))
+    corpus = plan.corpus
     chosen = store.read(corpus, "evals.json").get("separators", {}) if store.done(corpus) else {}
     names = [f"--{name}" for name, separator in chosen.items() if separator]
     known = "the original finds the answers likelier so"
@@ -83,8 +83,8 @@ def _joined_by_a_space(plan: Plan, store: Store) -> list[str]:
 
 def _repeated_rows(plan: Plan, store: Store) -> list[str]:
     """Where one side of a distillation stream has fewer rows than a step takes of it."""
-    distil, corpus = plan.recipe.distil, next(id for id in plan.stages if id.startswith("data-"))
-    if plan.origin is None or distil is None or distil.stream != "mixed" or not store.done(corpus):
+    distil, corpus = plan.recipe.distil, plan.corpus
+    if plan.given is None or distil is None or distil.stream != "mixed" or not store.done(corpus):
         return []
     rows, found = store.read(corpus, "evals.json")["rows"], []
     for domain in ("forget", "retain"):
@@ -97,7 +97,7 @@ def _repeated_rows(plan: Plan, store: Store) -> list[str]:
 
 def _apart(plan: Plan, store: Store, node: ModelNode) -> tuple[float, float] | None:
     """Mean distance between swapped and right answers, and its standard error; None where none are swapped."""
-    swapped = swapped_items(store, next(id for id in plan.stages if id.startswith("data-")))
+    swapped = swapped_items(store, plan.corpus)
     if not swapped:
         return None
     scores = dict(store.read(node.evaluation, "items.json")["0"])
@@ -134,7 +134,7 @@ def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
     return found
 
 
-def telling_teachers(plan: Plan, store: Store) -> dict[str, str]:
+def leaking_teachers(plan: Plan, store: Store) -> dict[str, str]:
     """A warning for each evaluated teacher that says much and has students still to come, by its evaluation's id."""
     nodes = {(node.id, node.seed): node for node in plan.models}
     waiting = {(node.teacher, node.seed) for node in plan.models if node.teacher and not store.done(node.stage)}
@@ -148,7 +148,7 @@ def telling_teachers(plan: Plan, store: Store) -> dict[str, str]:
         compared = [nodes[name, seed] for name in (id, "base", "oracle") if (name, seed) in nodes]
         if node.role != "teacher" or (id, seed) not in waiting or not all(store.done(n.evaluation) for n in compared):
             continue
-        if share := telling_share(*(signal(name, seed) for name in (id, "base", "oracle"))):
+        if share := leaking_share(*(signal(name, seed) for name in (id, "base", "oracle"))):
             what = f"{id} (seed {seed}) still says {share:.0%} of what the base says about the right forget token"
             longer = f"suppress.{id}.steps={2 * plan.recipe.suppress[id].steps}"
             found[node.evaluation] = (

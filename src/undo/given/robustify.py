@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from undo import models
+from undo.given.audit import pretrained, suite_for
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
 from undo.spec.recipe import Recipe
 from undo.spec.registry import load, names
-from undo.study.audit import pretrained, suite_for
 
 PRESETS = ((1e7, "small"), (3e8, "medium"), (float("inf"), "large"))
 """Which preset models of up to so many weights take."""
@@ -111,7 +111,7 @@ def _given(model: str, texts: Settings, suite: str, adapter: str | None) -> tupl
     """The size of a given model, and the settings of a study that starts at it."""
     shares = SHARES_OF_ANSWERS if texts["forget"].get("prompt_field") else SHARES
     content = suite_for(model, texts | {"shares": shares}, suite) | {"pretrained": pretrained(model, adapter)}
-    weights = models.count_weights(models.find_folder(model))
+    weights = models.find_model(model).weights
     return next(name for most, name in PRESETS if weights <= most), content
 
 
@@ -121,8 +121,7 @@ def _preset(size: str) -> Settings:
 
 def _suppress(size: str, method: str, model: str) -> Settings:
     """A teacher of the method, by the preset."""
-    _, layers = models.width_and_layers(models.find_folder(model))
-    return {method: _preset(size)["suppress"] | {"method": _method(method, layers)}}
+    return {method: _preset(size)["suppress"] | {"method": _method(method, models.find_model(model).layers)}}
 
 
 def _distil(size: str, teacher: str, alpha: float | None, budget: float) -> Settings:

@@ -1,31 +1,42 @@
-"""adopt: a model that exists already becomes the base of a study."""
+"""import_model: a model that exists already becomes the base of a study."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 from undo import data, models, train
 from undo.spec.errors import UserError
-from undo.stages import Context, Outcome
+from undo.stages import Context, Outcome, StageSettings, Traits
 
-VERSION = 1
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
-def run(settings: dict[str, Any], context: Context) -> Outcome:
+class Settings(StageSettings):
+    """Which model it is, by its content."""
+
+    traits: ClassVar[Traits] = Traits(version=1, output="model")
+
+    fingerprint: str
+    row_tokens: int | None = None
+    """The length of the rows that it must be able to read, where it is compared with another model."""
+
+
+def run(settings: Settings, context: Context) -> Outcome:
     """Writes the model with fp32 weights, and its tokenizer. What it cost before is not known: its ledger is empty."""
     folder, adapter = context.inputs["pretrained"], context.inputs.get("adapter")
-    if models.fingerprint(folder, adapter) != settings["fingerprint"]:
+    if models.fingerprint(folder, adapter) != settings.fingerprint:
         raise UserError(f"{folder} has changed since the study was planned; run the same command again")
     model, tokenizer = models.adopt(folder, adapter)
-    if "like" in context.inputs:
-        _check_reads_alike(folder, tokenizer, context.inputs["like"], settings["row_tokens"])
+    if settings.row_tokens is not None:
+        _check_reads_alike(folder, tokenizer, context.inputs["like"], settings.row_tokens)
     models.save_model(model, tokenizer, context.folder / "model")
     models.check_survives(model, models.load_model(context.folder / "model"), folder)
     return Outcome(ledger=train.Ledger())
 
 
-def _check_reads_alike(folder: Path, tokenizer: Any, other: Path, row_tokens: int) -> None:
+def _check_reads_alike(folder: Path, tokenizer: PreTrainedTokenizerBase, other: Path, row_tokens: int) -> None:
     """Models are asked with one tokenizer, in rows of one length; what else a model was trained on would be noise."""
     mine, theirs = (reader.get_vocab() for reader in (tokenizer, data.load_tokenizer(other)))
     if mine != theirs:

@@ -61,11 +61,11 @@ def suite_for(model: str, texts: dict[str, Any], suite: str) -> dict[str, Any]:
     """
     if suite not in suites():
         raise UserError(f"no suite '{suite}'; {nearest(suite, suites())}")
-    folder = models.find_folder(model)
+    given = models.find_model(model)
     content = yaml.safe_load((SUITES / f"{suite}.yaml").read_text(encoding="utf-8"))
     for attack in content["attacks"].values():
-        _fit_rates(attack["attack"], models.count_weights(folder))
-    rows = {"row_tokens": _row_tokens(models.limits(folder).context)}
+        _fit_rates(attack["attack"], given.weights)
+    rows = {"row_tokens": _row_tokens(given.context)}
     return content | {"seeds": [1], "data": {"dataset": texts | content["data"]["dataset"], **rows}}
 
 

@@ -10,48 +10,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from undo.given.audit import suite_for, suites
+from undo.given.bootstrap import Interval, ItemMeans, interval
+from undo.given.row import Row
+from undo.given.verdict import Case, headline, verdict
 from undo.models import find_adapter, find_folder
 from undo.spec.recipe import Pretrained, Recipe
 from undo.study.artifacts import CARD, Store, content_hash
-from undo.study.audit import suite_for, suites
-from undo.study.bootstrap import Interval, ItemMeans, interval
+from undo.study.early_warnings import known_limits
 from undo.study.items import forget_groups, guessing_loss, swapped_items
 from undo.study.plan import Plan
 from undo.study.runner import Study
 from undo.study.scores import RETAIN_MARGIN, within_utility
-from undo.study.signal import known_limits
-from undo.study.verdict import Case, headline, verdict
 
 Scores = dict[int, float]
 """Scores of forget items by their place among the test items."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A model after one variant of an attack and so many steps.
-
-    `recovery` is the forget score, `oracle` the oracle's at the same attack's best setting within the budget, and
-    within the utility constraint where this row is; `retain_loss` is in nats per token. `neutral` is the score of the
-    same prompts with each other's answers, which nobody ever knew, and `specific_recovery` the recovery less it.
-    `decides` says whether the row may be the worst case: where nothing tells what an attack brings out of a model that
-    never knew, some attacks may not. Intervals are 95 % bootstrap intervals over items. None where there is no value.
-    """
-
-    attack: str
-    variant: dict[str, Any]
-    budget: int
-    forget_tokens: int
-    recovery: float
-    recovery_interval: Interval
-    oracle: float | None
-    neutral: float | None
-    specific_recovery: float | None
-    specific_recovery_interval: Interval
-    recovered_fraction: float | None
-    recovered_fraction_interval: Interval
-    retain_loss: float
-    within_utility: bool
-    decides: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,12 +113,12 @@ def _skipped(results: dict[str, Any], model: str) -> list[dict[str, Any]]:
 def _suite(plan: Plan) -> str:
     """The suite, and that it was changed where the recipe asks otherwise than it does, whoever wrote the recipe."""
     recipe = plan.recipe
-    assert recipe.audit is not None and plan.origin is not None
+    assert recipe.audit is not None and plan.given is not None
     name, _, changes = recipe.audit.suite.partition(" ")
     if changes or name not in suites():
         return recipe.audit.suite
     content: Any = recipe.model_dump(mode="json")
-    usual = suite_for(str(plan.origin.folder), content["data"]["dataset"], name)
+    usual = suite_for(str(plan.given.folder), content["data"]["dataset"], name)
     asked = Recipe.model_validate(content | {"attacks": usual["attacks"], "data": content["data"] | usual["data"]})
     return name if (asked.attacks, asked.data) == (recipe.attacks, recipe.data) else f"{name} changed"
 
@@ -211,7 +184,7 @@ class _Findings:
     def __init__(self, plan: Plan, store: Store, metric: dict[str, Any], subject: str) -> None:
         self.store, self.metric = store, metric
         self.sign = 1 if metric["higher_is_better"] else -1
-        corpus = next(id for id in plan.stages if id.startswith("data-"))
+        corpus = plan.corpus
         self.groups, self.swapped = forget_groups(store, corpus), swapped_items(store, corpus)
         by_id = {node.id: node for node in plan.models}
         before = "before" if subject == "model" else "base"

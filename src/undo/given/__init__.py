@@ -1,0 +1,1 @@
+"""Models that people bring: made to forget (`robustify`), attacked (`audit`), and certified."""
