@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.rows import Row
-from undo.api import Silent
 from undo.spec.load import load_recipe
 from undo.study.artifacts import Store
 from undo.study.environment import available_cores
-from undo.study.executor import Execution
+from undo.study.executor import Execution, Listener
 from undo.study.plan import make_plan
 
 STEPS = {True: 60, False: 300}  # quick or not
@@ -57,6 +56,6 @@ def _seconds(out: Path, variants: int, quick: bool) -> float:
         store.discard(id)
     (out / "artifacts").mkdir(exist_ok=True)
     started = time.perf_counter()
-    failures = Execution(plan, store, available_cores(), Silent()).run()
+    failures = Execution(plan, store, available_cores(), Listener()).run()
     assert not failures, failures
     return time.perf_counter() - started

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 from undo.study import worker
 
-
 ONE_AT_A_TIME = threading.Lock()
 """Loading a model is not thread-safe in transformers."""
 

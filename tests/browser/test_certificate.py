@@ -4,8 +4,8 @@ import pytest
 from axe import serious_findings
 from chromium import MARKS, chromium, listen
 
-from undo.report.certificate import write_certificate
 from undo.given.certificate import Certificate, Row
+from undo.report.certificate import write_certificate
 
 pytestmark = MARKS
 MODEL = {"name": "a-model", "sha256": "0" * 64}

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from tests.place import Place, make_place
-from undo.study import audit
+from undo.given import audit
 
 
 @pytest.fixture(scope="session")

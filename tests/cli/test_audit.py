@@ -15,14 +15,14 @@ from tests import planted
 from tests.place import PASSWORD, Done, Place, undo
 from undo import api, models
 from undo.cli.errors import exit_code
+from undo.given.audit import suites
+from undo.given.certificate import Row, _model_identity, _suite
+from undo.given.verdict import suite_in_words
 from undo.models.folder import ADAPTER_FILES
 from undo.report.certificate import worst_of_attacks
 from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import SHIPPED
 from undo.spec.recipe import Pretrained, Recipe
-from undo.given.audit import suites
-from undo.given.certificate import Row, _model_identity, _suite
-from undo.given.verdict import suite_in_words
 
 PAGE = Path(__file__).parents[2] / "docs" / "audit.md"
 

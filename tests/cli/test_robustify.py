@@ -13,11 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from tests.place import undo
 from undo import api, models
 from undo.data.own import own_texts
+from undo.given import robustify
+from undo.given.certificate import folder_identity
 from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
-from undo.study import resources, robustify
+from undo.study import resources
 from undo.study.artifacts import Store
-from undo.given.certificate import folder_identity
 
 PAGE = Path(__file__).parents[2] / "docs" / "robustify.md"
 TEXTS = ("--forget", "forget.txt", "--retain", "retain.txt")

@@ -8,12 +8,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from undo import models
-from undo.attacks import Attack, Means, Training
+from undo import models, stages
+from undo.attacks import AdversaryContext, Attack, Training
 from undo.spec.recipe import Optim
 from undo.spec.registry import load, names
 from undo.stages import Context
-from undo.stages import attack as attack_stage
 
 BUDGET = {"steps": 20, "eval_steps": (5, 20), "batch_rows": 4}
 RATES = {"learning_rates": (1e-3, 3e-4, 1e-5)}
@@ -53,8 +52,8 @@ def attack(request) -> Attack:
 
 
 @pytest.fixture
-def means(corpus) -> Means:
-    return Means(corpus, "forget", 7)
+def means(corpus) -> AdversaryContext:
+    return AdversaryContext(corpus, "forget", 7)
 
 
 @pytest.fixture
@@ -158,7 +157,7 @@ def test_the_seed_decides_the_wrapping_and_the_questions(attack, roomy_model, co
     items = [item for item in corpus.items() if item.split == "test" and item.domain == "forget"]
 
     def once(seed):
-        means = Means(corpus, "forget", seed)
+        means = AdversaryContext(corpus, "forget", seed)
         wrapped = variant.wrap(roomy_model, means)
         with torch.no_grad():
             return wrapped(input_ids=batch.forget.ids).logits, variant.questions(items, means)
@@ -190,7 +189,7 @@ def run_stage(attack, model, corpus, tmp_path, **settings):
         "seed": 1,
         "evaluation": CROSS_ENTROPY,
     } | settings
-    return attack_stage.run(settings, context)
+    return stages.run("attack", settings, context)
 
 
 @every_attack
@@ -217,6 +216,6 @@ def test_positive_control_training_brings_the_skill_nearer(attack, untrained, co
     model.config.max_position_embeddings = 64
     points = run_stage(attack.variants()[0], model, corpus, tmp_path).evals["points"]
     items = [item for item in corpus.items() if item.split == "test" and item.domain == "forget"]
-    asked = attack.questions(items, Means(corpus, "forget", 1))
+    asked = attack.questions(items, AdversaryContext(corpus, "forget", 1))
     start = points[0]["forget"] if points[0]["step"] == 0 else forget_loss(untrained, corpus, asked)
     assert points[-1]["forget"] < start - 0.002

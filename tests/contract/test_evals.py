@@ -12,7 +12,7 @@ from undo.data.corpus import Corpus
 from undo.data.dataset import Item
 from undo.evals import Evaluation, by_domain
 from undo.spec.registry import load, names
-from undo.stages.evaluate import scorer
+from undo.stages._scoring import domain_scorer
 
 KNOBS = {}  # knobs that have no default
 
@@ -103,16 +103,16 @@ def test_questions_are_encoded_once_and_asked_of_every_model(
     evaluation, trained_model, tiny_model, corpus, monkeypatch
 ):
     """A scorer is called at every evaluation point, and the scorers of stage after stage ask the same."""
-    calls, settings = [], evaluation.model_dump(mode="json")
+    calls = []
     encode = type(evaluation).encode
     monkeypatch.setattr(type(evaluation), "encode", lambda *given: calls.append(1) or encode(*given))
     corpus = Corpus(corpus.folder)  # of this test alone: what was encoded of the shared one is kept
-    score = scorer(settings, corpus, "test", ["retain", "forget"])
+    score = domain_scorer(evaluation, corpus, "test", ["retain", "forget"])
     points = [score(model.eval()) for model in (trained_model, trained_model, tiny_model)]
     assert points[0] == points[1] != points[2]
-    again = scorer(settings, corpus, "test", ["retain", "forget"])(trained_model)
+    again = domain_scorer(evaluation, corpus, "test", ["retain", "forget"])(trained_model)
     assert again == points[0] and len(calls) == 1
-    scorer(settings, corpus, "test", ["retain"])(trained_model)
+    domain_scorer(evaluation, corpus, "test", ["retain"])(trained_model)
     assert len(calls) == 2, "other questions are encoded for themselves"
 
 

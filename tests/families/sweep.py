@@ -9,7 +9,6 @@ Anything else is a crash, and the exit code 1.
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import shutil
 import sys
@@ -28,15 +27,15 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.families.tiny import families, tiny_config
-from undo import data, models
+from undo import data, models, stages
 from undo.data.datasets.arithmetic import Arithmetic
 from undo.data.own import own_texts
+from undo.given.audit import suite_for
+from undo.given.robustify import SHARES
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
 from undo.stages import Context
-from undo.given.audit import suite_for
 from undo.study.plan import Plan, Stage, make_plan
-from undo.given.robustify import SHARES
 
 SUITES = ("quick", "standard")
 STEPS = {"steps": 1, "eval_steps": [1], "batch_rows": 2}
@@ -166,7 +165,7 @@ class _Run:
     def adopt(self) -> None:
         """Plans the study and brings the model in."""
         self.plan = make_plan(_recipe(self.place, self.given, {"maxent": {"name": "maxent"}}, DISTIL))
-        for kind in ("adopt", "data"):
+        for kind in ("import_model", "data"):
             self.run(self.plan, kind)
 
     def rmu(self) -> None:
@@ -211,11 +210,11 @@ class _Run:
         """One stage in this process."""
         folder = self.folder(stage.id)
         folder.mkdir(parents=True, exist_ok=True)
-        inputs = {role: Path(path) for role, path in stage.outside.items()}
+        inputs = {role: Path(path) for role, path in stage.external_inputs.items()}
         for role, id in stage.inputs.items():
             inputs[role] = self.folder(id) if id.startswith("data-") else self.folder(id) / "model"
         context = Context(folder, inputs, lambda *_: None, 1e9)
-        return importlib.import_module(f"undo.stages.{stage.kind}").run(stage.settings, context).evals
+        return stages.run(stage.kind, stage.settings.model_dump(mode="json"), context).evals
 
     def folder(self, stage_id: str) -> Path:
         """Where a stage's files are."""

@@ -7,7 +7,7 @@ import pytest
 from tests.pages import ROOT, page
 from undo.spec.load import load_recipe, shipped_recipes
 from undo.spec.registry import names
-from undo.study.plan import KINDS
+from undo.stages import kinds
 
 PAGE = page("protocol.md")
 
@@ -38,7 +38,7 @@ def test_every_pitfall_has_a_test():
 
 def test_its_stages_are_stages():
     rows = [line for line in section("Models").splitlines() if line.startswith("| ")]
-    assert {word for row in rows for word in re.findall(r"`(\w+)`", row.rsplit("|", 2)[1])} < set(KINDS)
+    assert {word for row in rows for word in re.findall(r"`(\w+)`", row.rsplit("|", 2)[1])} < set(kinds())
 
 
 def test_its_controls_are_recipes():

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from undo import data, models, train
-from undo.attacks import Means
+from undo import data, models, stages, train
+from undo.attacks import AdversaryContext
 from undo.data.batches import Stream
 from undo.spec.recipe import Optim
 from undo.spec.registry import load
-from undo.stages import Context, distil
-from undo.stages import attack as attack_stage
+from undo.stages import Context
 from undo.stages.pretrain import next_token_loss
 
 EVALUATION = {"name": "exact_match", "version": 1}
@@ -58,7 +57,7 @@ def test_the_smallest_published_rate_moves_a_model_that_came_in_bf16(rate, train
 @pytest.mark.parametrize("skill", ["forget", "neutral"])
 def test_an_attack_trains_on_texts_of_its_skill_and_on_no_others(name, skill, corpus):
     attack = load("attacks", name).model_validate({"name": name, **BUDGET, "batch_rows": 16})
-    batch_at = attack.batches(Means(corpus, skill, 5))
+    batch_at = attack.batches(AdversaryContext(corpus, skill, 5))
     read = {tuple(row) for step in range(4) for row in batch_at(step).all().ids.tolist()}
     rows = {domain: {tuple(row) for row in corpus.rows(domain, "attack")} for domain in ("retain", "forget", "neutral")}
     assert read <= rows[skill] and all(read.isdisjoint(rows[other]) for other in rows.keys() - {skill})
@@ -95,7 +94,6 @@ def test_distillation_stops_without_a_look_at_what_is_reported(corpus_folder, co
         "domains": ["retain", "forget"],
         "steps": None,
         "filter_share": None,
-        "jsd_teacher_share": None,
         "teacher_cache": None,
         "batch_rows": 4,
         "optim": {"learning_rate": 3e-3},
@@ -103,7 +101,7 @@ def test_distillation_stops_without_a_look_at_what_is_reported(corpus_folder, co
     }
     folders = (corpus_folder, corpus_without("test", "heldout"))
     found = [
-        distil.run(settings, context(tmp_path / str(i), folder, trained_folder)).evals
+        stages.run("distil", settings, context(tmp_path / str(i), folder, trained_folder)).evals
         for i, folder in enumerate(folders)
     ]
     assert found[0] == found[1] and found[0]["teacher_retain"] > 0
@@ -118,13 +116,15 @@ def test_an_attack_reports_the_test_split_and_nothing_else(corpus_folder, corpus
     }
     folders = (corpus_folder, corpus_without("valid", "heldout"))
     found = [
-        attack_stage.run(settings, context(tmp_path / str(i), folder, trained_folder)).evals["points"]
+        stages.run("attack", settings, context(tmp_path / str(i), folder, trained_folder)).evals["points"]
         for i, folder in enumerate(folders)
     ]
     assert found[0] == found[1] and 0 < found[0][0]["forget"] < 1
     folders = (corpus_folder, corpus_without("test", "heldout"))
     pilot = [
-        attack_stage.run(settings | {"split": "valid"}, context(tmp_path / f"pilot{i}", folder, trained_folder)).evals
+        stages.run(
+            "attack", settings | {"split": "valid"}, context(tmp_path / f"pilot{i}", folder, trained_folder)
+        ).evals
         for i, folder in enumerate(folders)
     ]
     assert pilot[0]["points"] == pilot[1]["points"] != found[0], (

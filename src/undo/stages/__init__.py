@@ -8,6 +8,7 @@ Stages import torch only when they run, so that plans can read their settings.
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,11 @@ class SeededSettings(StageSettings):
     def replication(self) -> int:
         """Its seed."""
         return self.seed
+
+
+def kinds() -> list[str]:
+    """The kinds of stages: the files of this folder."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def settings_class(kind: str) -> type[StageSettings]:

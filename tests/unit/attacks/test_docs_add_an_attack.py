@@ -25,7 +25,7 @@ def finetune_part(tmp_path, monkeypatch):
 def test_the_file_is_a_registered_attack_that_keeps_the_contract(finetune_part, trained_model, corpus, batch, tmp_path):
     attack = finetune_part.model_validate({"name": "finetune_part", **contract.BUDGET, **contract.RATES})
     assert "finetune_part" in registry.names("attacks")
-    means = contract.Means(corpus, "forget", 7)
+    means = contract.AdversaryContext(corpus, "forget", 7)
     contract.test_variants_are_narrowed_copies(attack)
     contract.test_every_combination_of_settings_is_a_variant(attack)
     contract.test_labels_tell_variants_apart_and_survive_json(attack)

@@ -6,8 +6,8 @@ import json
 import pytest
 import torch
 
-from undo import data, models, train
-from undo.attacks import Means
+from undo import data, models, stages, train
+from undo.attacks import AdversaryContext
 from undo.data.dataset import Item
 from undo.models.variants import rounded_to_nearest
 from undo.spec.errors import UserError
@@ -30,7 +30,7 @@ def attacked(attack, model, corpus, folder, **settings):
     context = Context(folder / "stage", {"data": corpus.folder, "model": folder / "model"}, lambda *_: None, 1e9)
     (variant,) = attack.variants()
     whole = {"attack": variant.model_dump(mode="json"), "skill": "forget", "seed": 1, "evaluation": EVALUATION}
-    return attack_stage.run(whole | settings, context)
+    return stages.run("attack", whole | settings, context)
 
 
 def loss_of(model, corpus, items):
@@ -119,7 +119,7 @@ def test_a_probe_reads_states_behind_a_head_that_hides(trained_model, corpus, fo
 
 def test_a_probes_head_is_all_that_moves(trained_model, corpus):
     probe = made("probe", **BUDGET, depths=[0.5])
-    wrapped = probe.wrap(trained_model, Means(corpus, "forget", 1))
+    wrapped = probe.wrap(trained_model, AdversaryContext(corpus, "forget", 1))
     assert probe.trainable(wrapped) == {"lm_head.weight"}
     assert wrapped.lm_head.weight is not wrapped.model.embed_tokens.weight
     assert torch.equal(wrapped.lm_head.weight, trained_model.model.embed_tokens.weight)
@@ -129,7 +129,7 @@ def test_a_probes_head_is_all_that_moves(trained_model, corpus):
 def test_adapters_really_train(checkpointing, trained_model, corpus, tmp_path):
     pytest.importorskip("peft")
     attack = made("lora", **BUDGET, ranks=[2], gradient_checkpointing=checkpointing)
-    means, given = Means(corpus, "forget", 4), copy.deepcopy(trained_model.state_dict())
+    means, given = AdversaryContext(corpus, "forget", 4), copy.deepcopy(trained_model.state_dict())
     wrapped = attack.wrap(trained_model, means)
     names = attack.trainable(wrapped)
     before = {name: parameter.detach().clone() for name, parameter in wrapped.named_parameters()}
@@ -164,14 +164,14 @@ def test_an_extra_that_is_missing_is_one_line(monkeypatch):
 def test_a_mixture_has_its_share_of_rows(share, tokens, corpus):
     """A small share is a row at least: an attack that is called a mixture and reads none of the skill would flatter."""
     attack = made("mix", **BUDGET, forget_shares=[share], others=["neutral"])
-    batch = attack.batches(Means(corpus, "forget", 1))(0)
+    batch = attack.batches(AdversaryContext(corpus, "forget", 1))(0)
     assert (len(batch.forget.ids), len(batch.retain.ids)) == (tokens, 4 - tokens)
     neutral = {tuple(row) for row in corpus.rows("neutral", "attack")}
     assert all(tuple(row) in neutral for row in batch.retain.ids.tolist())
 
 
 def test_no_fact_is_both_taught_and_asked(corpus, forget_items, monkeypatch):
-    attack, means = made("heldout_facts", **BUDGET), Means(corpus, "forget", 5)
+    attack, means = made("heldout_facts", **BUDGET), AdversaryContext(corpus, "forget", 5)
     asked = {item.fact for item in attack.questions(forget_items, means)}
     taught = [item for item in forget_items if item.fact not in asked]
     assert asked and taught and all(item.fact for item in forget_items)
@@ -197,14 +197,14 @@ def test_what_is_supplied_is_what_has_most_to_do_with_the_question(corpus):
             return ["The river Alva is long.", "The tower of Bo is high.", "Nothing is here."]
 
     item = Item("test", "forget", "x", "How high is the tower of Bo?", " Very.")
-    (asked,) = made("in_context", texts=[2]).questions([item], Means(Texts(), "forget", 1))  # type: ignore[arg-type]
+    (asked,) = made("in_context", texts=[2]).questions([item], AdversaryContext(Texts(), "forget", 1))  # type: ignore[arg-type]
     first, second, question = asked.prompt.split("\n")
     assert second == "The tower of Bo is high." and question == item.prompt and first != second
 
 
 def test_examples_are_the_adversarys_own_and_the_same_for_all(corpus, forget_items):
     attack = made("few_shot", shots=[2])
-    asked = attack.questions(forget_items, Means(corpus, "forget", 1))
+    asked = attack.questions(forget_items, AdversaryContext(corpus, "forget", 1))
     texts = set(corpus.texts("forget", "attack"))
     assert all(set(new.prompt.split("\n")[:-1]) <= texts for new in asked)
     assert len({tuple(new.prompt.split("\n")[:-1]) for new in asked}) == 1

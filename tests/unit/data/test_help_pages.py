@@ -1,7 +1,6 @@
 """Korean: the help's pages as text, and the language dataset on them."""
 
 import itertools
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -82,15 +81,17 @@ def test_the_help_is_known_by_its_content_and_not_by_its_place(tmp_path):
     """Two machines that unpacked the same packages elsewhere share their artifacts, and a record names no place."""
     one, other = (write(tmp_path / name, 3) for name in ("one", "other"))
     stages = [corpus_stage(one), corpus_stage(other)]
-    assert stages[0].id == stages[1].id and str(tmp_path) not in json.dumps(stages[0].settings)
-    assert {name: Path(path) for name, path in stages[1].outside.items()} == {"folder": Path(other)}
+    assert stages[0].id == stages[1].id and str(tmp_path) not in stages[0].settings.model_dump_json()
+    assert {name: Path(path) for name, path in stages[1].external_inputs.items()} == {"folder": Path(other)}
     (Path(other) / "ko/text/some/1.html").write_text("another page", encoding="utf-8")
     assert corpus_stage(other).id != stages[0].id
 
 
 def test_the_corpus_is_made_of_the_pages_that_the_plan_knew(tmp_path):
     stage = corpus_stage(write(tmp_path / "help", 60))
-    context = Context(tmp_path / "corpus", {name: Path(path) for name, path in stage.outside.items()}, print, 1e9)
+    context = Context(
+        tmp_path / "corpus", {name: Path(path) for name, path in stage.external_inputs.items()}, print, 1e9
+    )
     context.folder.mkdir()
     assert run(stage.settings, context).evals["tokens"]["forget/train"] > 0
 

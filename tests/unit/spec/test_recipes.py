@@ -166,7 +166,6 @@ WRONG = [
     ("noise_alpha: [0.5]", "noise_alpha: [1.5]", "distil.students.2", "must lie in [0, 1]"),
     ("init: base_init", "init: noised", "distil.students.1", "noise_alpha belongs to `init: noised`"),
     ("teacher_cache: {}", "teacher_cache: {top_k: 0}", "distil.teacher_cache.top_k", "or equal to 1, got 0"),
-    ("teacher_cache: {}", "jsd_teacher_share: 1", "distil.jsd_teacher_share", "less than 1, got 1"),
     ("warmup_steps: 5}", "micro_batches: 0}", "pretrain.optim.micro_batches", "or equal to 1, got 0"),
 ]  # fmt: skip
 
@@ -182,23 +181,6 @@ CROSS = [
     ("seeds: [1]", "seeds: [1, 1]", "seeds", "must differ"),
     ("teachers: [maxent, rmu]", "teachers: [maxnt, rmu]", "teachers", "did you mean 'maxent'?"),
 ]
-
-BOTH = ["distil.jsd_teacher_share=0.5", "distil.teacher_cache={top_k: 8}"]
-
-
-def test_a_divergence_that_needs_whole_distributions_is_refused_few_tokens(edited):
-    both = "distil:\n  teacher_cache: {top_k: 8}\n  jsd_teacher_share: 0.5"
-    path, line = edited("distil:\n  teacher_cache: {}", both)
-    says = "jsd_teacher_share needs whole distributions; leave top_k out"
-    assert refusal(path) == f"{path}, line {line}, key 'distil': {says}"
-    assert refusal("smoke", BOTH) == f"override of distil: {says}"
-
-
-@pytest.mark.parametrize("kept", [[BOTH[0]], [BOTH[1]], [BOTH[0], "distil.teacher_cache={top_k: null}"]])
-def test_either_alone_is_a_recipe(kept):
-    distil = load_recipe("smoke", kept).distil
-    assert distil.jsd_teacher_share == (0.5 if BOTH[0] in kept else None)
-    assert distil.teacher_cache.top_k == (8 if BOTH[1] in kept else None)
 
 
 @pytest.mark.parametrize(("old", "new", "key", "says"), CROSS, ids=[key for _, _, key, _ in CROSS])
@@ -369,11 +351,9 @@ def test_a_teacher_may_not_take_the_name_of_a_model_that_is_not_suppressed(name)
         (["stream: retain, steps: 9, text_share: 0.95"], "of 9 steps is none of them, or all"),
         (["steps: 0, batch_rows: 4"], "batch_rows does nothing without a step"),
         (["steps: 9, text_share: 0.5"], "would teach the forget skill; it needs `stream: retain`"),
-        (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs the forward KL"),
-        (["top_k: 4", "distil.jsd_teacher_share=0.5"], "leave top_k out"),
+        (["temperature: 2", "distil.teacher_cache.top_k=4"], "temperature needs whole distributions"),
         (["temperature: 2, with_teachers: [base]"], "together with temperature"),
-        (["with_teachers: [base]", "distil.teacher_cache.top_k=4"], "with_teachers needs the forward KL"),
-        (["with_teachers: [base]", "distil.jsd_teacher_share=0.5"], "with_teachers needs the forward KL"),
+        (["with_teachers: [base]", "distil.teacher_cache.top_k=4"], "with_teachers needs whole distributions"),
         (["with_teachers: [maxent]"], "'maxent' would teach twice"),
         (["with_teachers: [maxnt]"], "did you mean 'maxent'"),
         (["steps: 0, top_k: 4"], "top_k does nothing without a step"),

@@ -7,7 +7,7 @@ import torch
 
 from undo import data, models
 from undo.objectives import cross_entropy
-from undo.stages.evaluate import ON_THE_WAY, ROWS, neighbourhood
+from undo.stages._drift import ON_THE_WAY, ROWS, neighbourhood
 
 
 def retain_loss(model, corpus) -> float:

@@ -10,17 +10,17 @@ from jsonschema import Draft202012Validator
 from transformers import AutoModelForCausalLM
 
 from tests.families.tiny import tiny_config
-from undo import models
-from undo.attacks import Means
+from undo import models, stages
+from undo.attacks import AdversaryContext
+from undo.given.certificate import Certificate, Row, _skipped
+from undo.given.verdict import Case, verdict
 from undo.report.certificate import render
 from undo.spec.errors import NotApplicable, UserError
 from undo.spec.registry import load
 from undo.stages import Context
 from undo.stages import attack as attack_stage
-from undo.given.certificate import Certificate, Row, _skipped
 from undo.study.results import _curves, results_schema
 from undo.study.results import _skipped as skipped_rows
-from undo.given.verdict import Case, verdict
 
 BUDGET = {"steps": 1, "eval_steps": (1,), "batch_rows": 2, "learning_rates": (1e-3,)}
 EVALUATION = {"name": "cross_entropy", "version": 1, "batch_tokens": 4096}
@@ -38,7 +38,7 @@ def attacked(name, model, corpus, tmp_path, **knobs):
     context = Context(tmp_path / "stage", {"data": corpus.folder, "model": tmp_path / "model"}, lambda *_: None, 1e9)
     attack = load("attacks", name)(name=name, **knobs).variants()[0].model_dump(mode="json")
     settings = {"attack": attack, "skill": "forget", "seed": 1, "evaluation": EVALUATION}
-    return attack_stage.run(settings, context).evals
+    return stages.run("attack", settings, context).evals
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_loss_that_is_no_number_is_a_reason(tiny_model, corpus):
             return changed
 
     with pytest.raises(NotApplicable, match="not finite under it"):
-        attack_stage._wrapped(Broken(name="quantise"), tiny_model, Means(corpus, "forget", 1))
+        attack_stage._wrapped(Broken(name="quantise"), tiny_model, AdversaryContext(corpus, "forget", 1))
 
 
 def test_what_the_model_itself_cannot_do_is_no_skip_and_neither_is_a_full_memory(tiny_model, corpus):
@@ -86,7 +86,7 @@ def test_what_the_model_itself_cannot_do_is_no_skip_and_neither_is_a_full_memory
         def wrap(self, model, means):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    means = Means(corpus, "forget", 1)
+    means = AdversaryContext(corpus, "forget", 1)
     with pytest.raises(torch.OutOfMemoryError):
         attack_stage._wrapped(Full(name="quantise"), tiny_model, means)
     tiny_model.model.layers[0].forward = None
@@ -174,9 +174,9 @@ def test_rmu_finds_the_down_projections_of_every_family(family):
 
 
 def test_patterns_that_match_nothing_are_refused_with_the_nearest_before_anything_runs(tmp_path, corpus):
+    from undo.given.robustify import recipe_of_suppress
     from undo.spec.load import build_recipe
     from undo.study.plan import make_plan
-    from undo.given.robustify import recipe_of_suppress
 
     models.save_model(tiny("gpt_neox"), corpus.tokenizer, tmp_path / "given")
     for domain in ("forget", "retain"):

@@ -5,10 +5,9 @@ import sys
 
 import pytest
 
-from undo.api import Silent
 from undo.spec.load import load_recipe
 from undo.study.artifacts import Store
-from undo.study.executor import Execution, Worker, _order
+from undo.study.executor import Execution, Listener, Worker, _order
 from undo.study.plan import make_plan
 
 
@@ -37,7 +36,7 @@ def test_a_teacher_is_evaluated_before_its_students_are_paid_for():
 @pytest.fixture
 def execution(tmp_path):
     plan = make_plan(load_recipe("smoke"))
-    execution = Execution(plan, Store(tmp_path), 2, Silent())
+    execution = Execution(plan, Store(tmp_path), 2, Listener())
     execution.waiting = dict(plan.stages)
     return execution
 
@@ -62,13 +61,13 @@ def dead():
 
 def test_a_worker_that_dies_while_idle_gets_no_more_stages(execution, dead):
     """The kernel ends whom it likes when memory is short; an idle worker keeps much of it."""
-    crew = [dead]
-    execution._hear(dead, {"event": "died"}, crew)
-    assert crew == [] and execution.failures == {}
+    processes = [dead]
+    execution._on_message(dead, {"event": "died"}, processes)
+    assert processes == [] and execution.failures == {}
 
 
 def test_a_stage_given_to_a_worker_that_has_just_died_fails_and_nothing_else(execution, dead):
-    stage, crew = next(iter(execution.plan.stages.values())), [dead]
+    stage, processes = next(iter(execution.plan.stages.values())), [dead]
     execution._give(dead, stage)
-    execution._hear(dead, {"event": "died"}, crew)
-    assert crew == [] and list(execution.failures) == [stage.id]
+    execution._on_message(dead, {"event": "died"}, processes)
+    assert processes == [] and list(execution.failures) == [stage.id]

@@ -1,14 +1,16 @@
 """Keys: a knob changes exactly the stages that depend on it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from undo.given.certificate import folder_identity
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
+from undo.stages import distil
 from undo.study.artifacts import content_hash
-from undo.given.certificate import folder_identity
-from undo.study.plan import make_plan, stage_version
+from undo.study.plan import make_plan
 
 
 def ids(*overrides: str) -> dict[str, str]:
@@ -87,12 +89,8 @@ def test_data_touches_everything():
 
 def test_a_stages_version_is_part_of_its_key(monkeypatch):
     before = ids()
-    import undo.stages.distil
-
-    monkeypatch.setattr(undo.stages.distil, "VERSION", 99)
-    stage_version.cache_clear()
+    monkeypatch.setattr(distil.Settings, "traits", replace(distil.Settings.traits, version=99))
     after = ids()
-    stage_version.cache_clear()
     labels = {label for label in after if before[label] != after[label]}
     assert labels and mentions(labels, "fresh-", "base_init-", "undo-", "teacher-")
 
@@ -155,8 +153,8 @@ def test_rows_of_its_own_stand_in_place_of_the_studys_and_in_no_other_key():
         )
         for more in ("", ", batch_rows: 6", ", batch_rows: null")
     )
-    assert own.settings == usual.settings | {"batch_rows": 6} and usual.settings["batch_rows"] != 6
-    assert own.flops / 6 == usual.flops / usual.settings["batch_rows"] and said.id == usual.id
+    assert own.settings == usual.settings.model_copy(update={"batch_rows": 6}) != usual.settings
+    assert own.flops / 6 == usual.flops / usual.settings.batch_rows and said.id == usual.id
 
 
 @pytest.mark.parametrize("own", ["filter_share: 0.5", "steps: 0", "with_teachers: [rmu]"])
@@ -181,7 +179,7 @@ def test_a_students_own_ways_touch_it_alone_and_are_named():
     assert set(distilled.values()) & set(ids().values()) == {distilled["fresh-maxent"]}
     assert len(set(distilled.values())) == 4
     assert {"fresh-temperature2-maxent", "fresh-top8-maxent"} < set(distilled)
-    assert plan.stages[distilled["fresh-top8-maxent"]].settings["teacher_cache"] == {"top_k": 8}
+    assert plan.stages[distilled["fresh-top8-maxent"]].settings.teacher_cache.top_k == 8
 
 
 def test_teachers_that_teach_together_are_inputs_and_named():
@@ -223,7 +221,7 @@ def test_texts_of_this_machine_are_known_by_their_content(tmp_path):
 
     one = corpus(tmp_path / "one")
     assert corpus(tmp_path / "elsewhere").id == one.id
-    assert str(tmp_path) not in json.dumps(one.settings)
+    assert str(tmp_path) not in one.settings.model_dump_json()
     assert corpus(tmp_path / "one", last="y").id != one.id, "a file that changed is not what it was"
 
 

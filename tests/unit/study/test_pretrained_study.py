@@ -10,12 +10,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import undo
-from undo import models
+from undo import models, stages
 from undo.cli.main import main
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
 from undo.spec.recipe import Recipe
-from undo.stages import Context, adopt, data
+from undo.stages import Context
 from undo.study.plan import make_plan
 
 SMALL = {"learning_rate": 1e-3}
@@ -104,7 +104,7 @@ def test_another_model_is_another_study(own, tmp_path):
 def test_seeds_share_the_base_and_nobody_has_an_oracle(own):
     plan = make_plan(recipe(own, seeds=[1, 2]))
     kinds = [stage.kind for stage in plan.stages.values()]
-    assert kinds.count("adopt") == kinds.count("data") == 1 and "pretrain" not in kinds
+    assert kinds.count("import_model") == kinds.count("data") == 1 and "pretrain" not in kinds
     assert {node.id for node in plan.models} == {"base", "maxent", "fresh-maxent", "undo-0.5-maxent"}
     assert len({node.stage for node in plan.models if node.role == "base"}) == 1
     assert all(stage.flops > 0 for stage in plan.stages.values() if stage.kind in ("suppress", "distil", "attack"))
@@ -157,13 +157,13 @@ def test_the_resolved_recipe_is_the_same_study_and_all_of_it_is_done(study):
 def test_rows_longer_than_the_models_context_are_refused(own, tmp_path):
     context = Context(tmp_path, {"model": own}, lambda *_: None, 1e9)
     with pytest.raises(UserError, match="row_tokens is 32, but the model reads 24 tokens at most"):
-        data.run(SETTINGS["data"] | {"row_tokens": 32}, context)
+        stages.run("data", {**SETTINGS["data"], "vocab_size": None, "row_tokens": 32}, context)
 
 
 def test_a_folder_that_changes_after_the_plan_is_refused(own, tmp_path):
     context = Context(tmp_path, {"pretrained": own}, lambda *_: None, 1e9)
     with pytest.raises(UserError, match="has changed since the study was planned"):
-        adopt.run({"fingerprint": "another"}, context)
+        stages.run("import_model", {"fingerprint": "another"}, context)
 
 
 def test_a_path_that_is_nowhere_is_the_users_to_mend(tmp_path, capsys):

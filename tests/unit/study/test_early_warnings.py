@@ -4,12 +4,11 @@ import json
 
 import pytest
 
-from undo.api import Silent
 from undo.spec.load import load_recipe
 from undo.study.artifacts import MANIFEST, Store
-from undo.study.executor import Execution, Worker
+from undo.study.early_warnings import ignorant_bases, leaking_share, leaking_teachers
+from undo.study.executor import Execution, Listener, Worker
 from undo.study.plan import make_plan
-from undo.study.signal import ignorant_bases, telling_share, telling_teachers
 
 
 @pytest.mark.parametrize(
@@ -25,7 +24,7 @@ from undo.study.signal import ignorant_bases, telling_share, telling_teachers
     ],
 )
 def test_a_share_is_the_way_from_the_oracle_to_the_base(signal, base, oracle, share):
-    assert telling_share(signal, base, oracle) == (share if share is None else pytest.approx(share))
+    assert leaking_share(signal, base, oracle) == (share if share is None else pytest.approx(share))
 
 
 @pytest.fixture
@@ -65,11 +64,11 @@ def test_a_base_that_knows_nothing_is_told_of_at_once(study, forget, retain, tol
 def test_the_warning_waits_for_base_and_oracle_and_names_the_teacher(study):
     plan, store, nodes, _, evaluated = study
     evaluated(maxent=5.0, rmu=0.2)
-    assert telling_teachers(plan, store) == {}
+    assert leaking_teachers(plan, store) == {}
     evaluated(base=9.0)
-    assert telling_teachers(plan, store) == {}
+    assert leaking_teachers(plan, store) == {}
     evaluated(oracle=-1.0)
-    (evaluation, warning), *others = telling_teachers(plan, store).items()
+    (evaluation, warning), *others = leaking_teachers(plan, store).items()
     assert evaluation == nodes["maxent"].evaluation and not others
     assert warning.startswith("warning: maxent (seed 1) still says 56% of what the base says")
 
@@ -78,12 +77,12 @@ def test_no_warning_where_nothing_is_left_to_save(study):
     """A teacher without students, and one whose students are made already."""
     plan, store, nodes, leave, evaluated = study
     evaluated(base=9.0, oracle=-1.0, graddiff=5.0, rmu=5.0)
-    assert set(telling_teachers(plan, store)) == {nodes["rmu"].evaluation}, "graddiff teaches nobody in smoke"
+    assert set(leaking_teachers(plan, store)) == {nodes["rmu"].evaluation}, "graddiff teaches nobody in smoke"
     leave(nodes["fresh-rmu"].stage)
-    assert telling_teachers(plan, store) == {}
+    assert leaking_teachers(plan, store) == {}
 
 
-class Notes(Silent):
+class Notes(Listener):
     """A listener that keeps what it is told."""
 
     def __init__(self) -> None:
