@@ -167,7 +167,7 @@ def test_every_suite_is_a_valid_recipe(suite, place, monkeypatch):
     plan = api.plan(recipe)
     attacked = {stage.label.rsplit(" on ", 1)[1] for stage in plan.stages.values() if stage.kind == "attack"}
     assert attacked == {"model (seed 1)", "oracle (seed 1)"}
-    assert all(stage.settings["certify"] for stage in plan.stages.values() if stage.kind in ("attack", "evaluate"))
+    assert all(stage.settings.certify for stage in plan.stages.values() if stage.kind in ("attack", "evaluate"))
 
 
 def test_larger_models_get_smaller_rates(place, monkeypatch):

@@ -213,7 +213,7 @@ def test_more_budget_buys_more_noise_and_more_steps(place):
     assert list(steps) == sorted(set(steps))
 
 
-@pytest.mark.parametrize("method", ["maxent", "graddiff", "npo", "rmu", "undial", "sam", "repnoise", "tar"])
+@pytest.mark.parametrize("method", ["maxent", "graddiff", "npo", "rmu", "undial", "wga", "sam", "repnoise", "tar"])
 def test_every_method_may_suppress(method, place):
     recipe = api.robustify_recipe(place.before, place.forget, place.retain, method=method)
     assert recipe.suppress[method].method.name == method and api.plan(recipe).stages

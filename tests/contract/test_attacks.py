@@ -204,6 +204,14 @@ def test_an_attack_runs_and_says_what_it_cost(attack, roomy_model, corpus, tmp_p
     assert bool(outcome.ledger.flops) == isinstance(attack, Training) and outcome.ledger.eval_flops > 0
 
 
+@pytest.mark.parametrize("skill", ["forget", "neutral"])
+def test_an_attack_that_stays_in_the_model_is_asked_what_it_cost(skill, trained_model, corpus, tmp_path):
+    """On either skill: what finetuning on the neutral one costs retain is part of the control."""
+    (variant, *_) = made("finetune").variants()
+    points = run_stage(variant, trained_model, corpus, tmp_path, skill=skill).evals["points"]
+    assert all({skill, "forget", "retain"} <= set(point) for point in points)
+
+
 def forget_loss(model, corpus, items) -> float:
     asker = load("evals", "cross_entropy")(name="cross_entropy")
     return fmean(asker.scores(model.eval(), asker.encode(corpus.tokenizer, items)))

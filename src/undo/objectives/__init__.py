@@ -12,7 +12,8 @@ __getattr__ = lazy(
     targets="IGNORE next_token_targets valid_mean",
     predictions="Head Predictions greedy",
     chunked="losses_of valid_mean_of weighted_sum_of",
-    next_token="cross_entropy mean_of_rows row_log_likelihoods row_weighted_cross_entropy token_losses",
+    next_token="cross_entropy mean_of_rows row_log_likelihoods row_weighted_cross_entropy token_losses "
+    "token_weighted_cross_entropy",
     divergence="TopTokens demoted_kl ensemble_kl forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl",
     activation="activation_mse gaussian_mmd",
     given="surrogate",

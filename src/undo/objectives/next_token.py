@@ -23,6 +23,16 @@ def token_losses(predictions: Predictions, targets: Tensor) -> Tensor:
     return losses_of(_cross_entropy(targets), predictions).masked_fill(targets == IGNORE, 0.0)
 
 
+def token_weighted_cross_entropy(predictions: Predictions, targets: Tensor, weights_BT: Tensor) -> Tensor:
+    """The mean over valid targets of weight times negative log-likelihood, nats per token; 0 where there are none.
+
+    It divides by the number of valid targets, whatever the weights, which get no gradient.
+    """
+    valid_BT = targets != IGNORE
+    count = (valid_BT.sum() if predictions.count is None else predictions.count).clamp(min=1)
+    return weighted_sum_of(_cross_entropy(targets), predictions, torch.where(valid_BT, weights_BT, 0.0) / count)
+
+
 def row_log_likelihoods(predictions: Predictions, targets: Tensor) -> Tensor:
     """(B) log-likelihood of each row: the sum over its valid targets, nats; no gradient."""
     return -token_losses(predictions, targets).sum(-1)

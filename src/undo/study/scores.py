@@ -18,9 +18,7 @@ def worst_case(curves: Curves, skill: str, step: int, higher_is_better: bool = T
     return best(point[skill] for curve in curves for point in curve["points"] if point["step"] <= step)
 
 
-def constrained_case(
-    curves: Curves, before: list[dict[str, Any]], step: int, higher_is_better: bool, retain_higher: bool
-) -> float:
+def constrained_case(curves: Curves, before: list[dict[str, Any]], step: int, higher_is_better: bool) -> float:
     """The worst case on forget that leaves the model of use; what it was before the attack, where none does.
 
     Args: curves of one model and seed; its row in results.json, and then the base's where there is one.
@@ -30,7 +28,7 @@ def constrained_case(
         point["forget"]
         for curve in curves
         for point in curve["points"]
-        if point["step"] <= step and within_utility(point["retain"], kept, retain_higher)
+        if point["step"] <= step and within_utility(point["retain"], kept, higher_is_better)
     ]
     return (max if higher_is_better else min)([before[0]["forget"], *found])
 
@@ -80,7 +78,6 @@ class _Table:
         self.models = {(row["id"], row["seed"]): row for row in models}
         self.higher, self.error = metrics["forget"]["higher_is_better"], metrics["forget"]["standard_error"]
         self.chance = metrics["forget"].get("chance", 0.0)
-        self.retain_higher = metrics["retain"]["higher_is_better"]
         self.curves: dict[tuple, Curves] = {}
         for curve in curves:
             self.curves.setdefault((curve["attack"], curve["skill"], curve["model"], curve["seed"]), []).append(curve)
@@ -145,7 +142,7 @@ class _Table:
     def _constrained(self, model: str, seed: int, attack: str, budget: int) -> float:
         before = [self.models[id, seed] for id in (model, "base") if (id, seed) in self.models]
         curves = self.curves[attack, "forget", model, seed]
-        return constrained_case(curves, before, budget, self.higher, self.retain_higher)
+        return constrained_case(curves, before, budget, self.higher)
 
     def _area(self, model: str, seed: int, attack: str, budget: int) -> float | None:
         """Mean of the envelope over the steps, by trapezoids."""

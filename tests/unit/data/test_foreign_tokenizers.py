@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from undo import data
 from undo.data.dataset import Item
 from undo.data.datasets.arithmetic import Arithmetic
+from undo.data.packing import token_ids
 from undo.data.tokenizer import END, NO_TOKEN, PAD
 from undo.evals import _questions
 from undo.objectives import IGNORE
@@ -100,6 +101,18 @@ def test_tokens_that_the_model_does_not_know_are_refused_where_they_occur(tmp_pa
     data.write_corpus_for(tokenizer, knows, Arithmetic(**SMALL), 16, tmp_path / "fits")
     with pytest.raises(UserError, match=r"writes '.*' as \d+, but the model knows 200 tokens only"):
         data.write_corpus_for(tokenizer, 200, Arithmetic(**SMALL), 16, tmp_path / "does not")
+
+
+def test_the_last_token_that_the_model_knows_is_read_and_the_next_is_refused(tmp_path):
+    tokenizer, dataset = foreign(**KINDS["no padding"]), Arithmetic(**SMALL)
+    data.write_corpus_for(tokenizer, 300, dataset, 16, tmp_path)
+    streams = [np.load(path) for path in tmp_path.glob("rows-*.npy")]
+    asked = [item.prompt + item.answer for item in dataset.items()]
+    ids = {*np.concatenate([token_ids(rows).flatten() for rows in streams]).tolist()}
+    highest = max(ids | {id for text in asked for id in tokenizer(text)["input_ids"]})
+    data.write_corpus_for(tokenizer, highest + 1, dataset, 16, tmp_path / "fits")
+    with pytest.raises(UserError, match=f"as {highest}, but the model knows {highest} tokens only"):
+        data.write_corpus_for(tokenizer, highest, dataset, 16, tmp_path / "does not")
 
 
 def test_a_tokenizer_of_our_own_that_comes_with_a_model_keeps_its_padding(corpus, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from undo import objectives
 from undo.methods import Memo
 from undo.methods.rmu import unit_vector
 from undo.models import freeze
@@ -63,6 +64,13 @@ def undial(model, reference, batch, strength=4.0, retain_weight=2.0) -> torch.Te
     return divergence + retain_weight * mean_loss(model, batch.retain)
 
 
+def wga(model, reference, batch, power=0.7, retain_weight=2.0) -> torch.Tensor:
+    likelihoods = token_log_likelihoods(model, batch.forget)
+    weights = (power * likelihoods).exp().detach()
+    ascent = (weights * likelihoods).sum() / (batch.forget.targets != IGNORE).sum()
+    return ascent + retain_weight * mean_loss(model, batch.retain)
+
+
 def maxent_beside_the_reference(model, reference, batch, retain_weight=2.0) -> torch.Tensor:
     logs, valid = log_probabilities(model, batch.forget), batch.forget.targets != IGNORE
     uniform = torch.full_like(logs, 1 / logs.shape[-1])
@@ -78,6 +86,7 @@ FORMULAS = {
     "npo": (npo, {"beta": 0.3, "retain_weight": 2.0}),
     "simnpo": (simnpo, {"beta": 2.0, "margin": 0.5, "retain_weight": 2.0}),
     "undial": (undial, {"strength": 4.0, "retain_weight": 2.0}),
+    "wga": (wga, {"power": 0.7, "retain_weight": 2.0}),
 }
 
 
@@ -156,6 +165,19 @@ def test_an_unlikely_row_stops_pulling(trained_model, batch):
         with torch.no_grad():
             trained_model.lm_head.weight.mul_(2)
     assert sizes[1] < 1e-3 * sizes[0]
+
+
+def test_wga_leaves_alone_what_is_forgotten_already(trained_model, batch):
+    """Its forget gradient at a token shrinks with the token's probability; GradDiff's grows."""
+    logits = torch.zeros(1, 2, 10)
+    logits[0, 0, 3], logits[0, 1, 3] = -8.0, 2.0
+    logits.requires_grad_()
+    targets = torch.tensor([[3, 3]])
+    own = objectives.Predictions(logits)
+    weights = (-objectives.token_losses(own, targets)).exp()
+    objectives.token_weighted_cross_entropy(own, targets, weights).backward()
+    forgotten, known = logits.grad[0].norm(dim=-1).tolist()
+    assert forgotten < 1e-3 < 0.1 < known
 
 
 def test_undial_is_zero_at_its_goal(trained_model, batch):
