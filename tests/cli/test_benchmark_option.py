@@ -76,7 +76,7 @@ def test_the_page_and_the_terminal_show_them(audited, place, capsys):
 
 def test_without_benchmarks_nothing_changes(audited, place):
     recipe = recipe_of(place)
-    assert "benchmarks" not in recipe.model_dump()
+    assert recipe.benchmarks is None
     certificate = api.run_audit(recipe.model_copy(update={"attacks": {}}), place / "audit", workers=1)
     assert certificate.benchmarks == []
     assert "<h2>Benchmarks</h2>" not in (place / "audit" / "certificate.html").read_text()

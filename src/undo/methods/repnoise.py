@@ -38,6 +38,7 @@ class RepNoise(Wrapper):
     def _noise_and_forget(self, model, rows) -> tuple[Tensor, Tensor]:
         import torch
 
+        models.with_probed_head(model)  # a probe inside would leave hidden states of its own
         with models.layer_outputs([block for _, block in models.decoder_layers(model)]) as hidden:
             predictions = models.predict(model, rows)
         valid_BT = rows.targets != objectives.IGNORE

@@ -28,12 +28,12 @@ def brought_back(results: Results, model: str, step: int | None = None, skill: s
 
 def brought_back_to_use(results: Results, model: str, step: int | None = None) -> BySeed:
     """The same by an adversary that has to keep the model useful, under the utility constraint."""
-    higher, retain = (r.higher_is_better(results, metric) for metric in ("forget", "retain"))
+    higher = r.higher_is_better(results, "forget")
     own, base = ({row["seed"]: row for row in r.by_id(results).get(id, [])} for id in (model, "base"))
     seeds = r.curves_of(results, r.attacks(results)[0], model)
     before = {seed: [rows[seed] for rows in (own, base) if seed in rows] for seed in own}
     worst = {
-        seed: constrained_case(curves, before[seed], _at(results, step), higher, retain)
+        seed: constrained_case(curves, before[seed], _at(results, step), higher)
         for seed, curves in seeds.items()
         if seed in before
     }

@@ -196,10 +196,6 @@ def test_a_kept_operation_tells_the_forgotten_facts_the_other_way_round(dataset,
     assert asked == told, "what is held out of one operation is held out of the other"
 
 
-def test_a_study_without_overlap_says_nothing_of_it(dataset):
-    assert "kept_operation" not in dataset.model_dump(mode="json")
-
-
 def test_the_shares_of_the_split_are_those_asked_for():
     items = Arithmetic(name="arithmetic", test_items=99999, valid_items=99999).items()
     splits = [item.split for item in items]

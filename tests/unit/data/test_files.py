@@ -217,7 +217,7 @@ def test_a_link_is_read_by_its_own_name(tmp_path):
     dataset = json.dumps({"name": "hub", "retain": source, "forget": source})
     plan = make_plan(load_recipe("smoke", [f"data.dataset={dataset}"]))
     (stage,) = (stage for stage in plan.stages.values() if stage.kind == "data")
-    assert stage.outside["forget.path"] == str(tmp_path / "a.jsonl")
+    assert stage.external_inputs["forget.path"] == str(tmp_path / "a.jsonl")
 
 
 @pytest.mark.parametrize(

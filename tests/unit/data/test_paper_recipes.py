@@ -94,7 +94,7 @@ def test_knowledge_starts_at_a_model_and_reads_data_sets_of_wmdps_format(tmp_pat
     plan = make_plan(recipe)
     assert recipe.benchmarks.tasks == ("wmdp_cyber", "mmlu")
     kinds = [stage.kind for stage in plan.stages.values()]
-    assert kinds.count("adopt") == 1 and kinds.count("suppress") == 2 and "pretrain" not in kinds
+    assert kinds.count("import_model") == 1 and kinds.count("suppress") == 2 and "pretrain" not in kinds
 
 
 def test_arithmetic_has_the_published_mixture_of_tokens(tmp_path):

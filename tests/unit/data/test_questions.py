@@ -122,7 +122,7 @@ def test_questions_of_this_machine_are_known_by_their_content(tmp_path):
         return next(stage for stage in plan.stages.values() if stage.kind == "data")
 
     one = corpus(tmp_path / "one")
-    assert corpus(tmp_path / "elsewhere").id == one.id and str(tmp_path) not in json.dumps(one.settings)
+    assert corpus(tmp_path / "elsewhere").id == one.id and str(tmp_path) not in one.settings.model_dump_json()
 
 
 def test_an_attack_on_a_skill_that_nobody_asks_about_is_refused(tmp_path):

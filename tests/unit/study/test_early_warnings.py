@@ -98,5 +98,5 @@ def test_a_study_tells_it_once_when_the_evaluation_is_there(study):
     execution = Execution(plan, store, 1, notes := Notes())
     for id in ("base", "maxent", "oracle"):
         stage = plan.stages[nodes[id].evaluation]
-        assert execution._hear(Worker(None, stage), {"event": "done"}, [])  # type: ignore[arg-type]
+        assert execution._on_message(Worker(None, stage), {"event": "done"}, [])  # type: ignore[arg-type]
     assert len(notes.lines) == 1 and "maxent (seed 1) still says 56%" in notes.lines[0]

@@ -114,7 +114,7 @@ def test_a_fit_may_change_its_objective_on_the_way(tiny_model, job, tmp_path):
     def twice(model, batch) -> LossTerms:
         return LossTerms(2 * next_token(model, batch).total, {})
 
-    both = dataclasses.replace(job, later=(3, twice))
+    both = dataclasses.replace(job, second_phase=(3, twice))
     start, whole = copy.deepcopy(tiny_model), copy.deepcopy(tiny_model)
     state = run(whole, both, tmp_path / "whole", every_s=1e9)
     rows, alone = state.metrics, run(copy.deepcopy(start), job, tmp_path / "alone", every_s=1e9).metrics
@@ -389,8 +389,3 @@ def test_gradient_checkpointing_computes_layers_twice_and_changes_nothing(tiny_m
     assert twice == 2 * once
     for name, weight in plain.named_parameters():
         torch.testing.assert_close(again.get_parameter(name), weight)
-
-
-def test_gradient_checkpointing_stands_in_no_key_unless_it_is_on():
-    assert "gradient_checkpointing" not in Optim(learning_rate=1).model_dump()
-    assert Optim(learning_rate=1, gradient_checkpointing=True).model_dump()["gradient_checkpointing"]
