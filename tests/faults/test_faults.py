@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from undo.cli.main import main
 from undo.study import worker
 
 
@@ -29,6 +30,7 @@ def test_a_corrupted_artifact_is_named_and_computed_again(tmp_path, run):
     before = json.loads(path.read_text())["models"]
     (model,) = tmp_path.glob("artifacts/suppress-*/model/model.safetensors")
     model.write_bytes(model.read_bytes()[:-1] + b"\x00")
+    assert main_of("doctor", path.parents[1]) == 1
     again = run(tmp_path)
     assert again.returncode == 0
     assert (
@@ -37,6 +39,14 @@ def test_a_corrupted_artifact_is_named_and_computed_again(tmp_path, run):
     assert "1 stages computed" in again.stdout
     after = json.loads(path.read_text())["models"]
     assert [row["forget"] for row in after] == [row["forget"] for row in before]
+    assert main_of("doctor", path.parents[1]) == 0
+
+
+def main_of(*arguments: object) -> object:
+    """The exit code of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return ended.value.code
 
 
 def test_an_output_folder_that_is_a_file(tmp_path, run):

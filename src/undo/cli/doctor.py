@@ -1,8 +1,35 @@
-"""`undo doctor`: is everything here that a study needs?"""
+"""`undo doctor`: is everything here that a study needs, and is a finished one whole?"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Study = Annotated[Path | None, typer.Argument(help="A study's folder: read every byte of its artifacts instead.")]
 
 
-def doctor() -> int:
-    """Check the installation: Python, packages, device, cores."""
+def doctor(study: Study = None) -> int:
+    """Check the installation: Python, packages, device, cores. With a study's folder: its artifacts, by content."""
+    return _check_installation() if study is None else _check_artifacts(study)
+
+
+def _check_artifacts(study: Path) -> int:
+    from undo.cli.errors import DONE, FAILED
+    from undo.study.artifacts import Store
+    from undo.study.results import load_results, resume
+
+    store, stages = Store(study.parent), load_results(study)["stages"]
+    damaged = [(stage, bad) for stage in stages if (bad := store.corrupted(stage["id"], again=True))]
+    for stage, name in damaged:
+        print(f"problem: artifact {stage['id']} ({stage['label']}): {name} is missing or not what was written")
+    if damaged:
+        print(f"compute them again: {resume(study)}")
+        return FAILED
+    print(f"all {len(stages)} artifacts of {study.name} are as they were written")
+    return DONE
+
+
+def _check_installation() -> int:
     import json
 
     from undo.cli.errors import DONE, FAILED

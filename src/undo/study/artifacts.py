@@ -45,7 +45,7 @@ class Store:
         folder = self.folder(stage_id)
         try:
             files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        except (ValueError, KeyError):
+        except (OSError, ValueError, KeyError):
             return MANIFEST
         for name, digest in files.items():
             if not (folder / name).is_file() or file_digest(folder / name, again) != digest:
