@@ -35,16 +35,17 @@ def plan(
     )
     print(f"  rate: {cost.rate:.1e} FLOP/s per worker ({cost.rate_source})")
     for stage in graph.stages.values():
-        if all_stages or _in_short_list(stage, graph.recipe.seeds[0]):
+        if all_stages or _in_short_list(graph, stage):
             print(_line(graph, stage, store.done(stage.id)))
     if not all_stages:
         print("  and evaluations, attacks and further seeds (--all shows them)")
 
 
-def _in_short_list(stage: Stage, first_seed: int) -> bool:
-    """The models of one seed: what a person wants to see first."""
-    settings = stage.settings
-    return settings.traits.output == "model" and settings.replication() in (None, first_seed)
+def _in_short_list(graph: Plan, stage: Stage) -> bool:
+    """The data and the models of one seed: what a person wants to see first."""
+    settings, first_seed = stage.settings, graph.recipe.seeds[0]
+    makes_model = settings.traits.output == "model" and settings.replication() in (None, first_seed)
+    return makes_model or stage.id == graph.corpus
 
 
 def _line(graph: Plan, stage: Stage, done: bool) -> str:
