@@ -32,7 +32,7 @@ class Lora(Training):
         import torch
         from peft import LoraConfig, inject_adapter_in_model
 
-        wrapped, rank = models.tree_copy(model), self.ranks[0]
+        wrapped, rank = models.copy_sharing_weights(model), self.ranks[0]
         config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", lora_dropout=0.0)
         with torch.random.fork_rng():
             torch.manual_seed(adversary.seed)

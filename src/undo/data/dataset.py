@@ -48,7 +48,7 @@ class Item(NamedTuple):
     fact: str = ""
 
 
-def placed(settings: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+def with_paths(settings: dict[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
     """A dataset's settings with other values for those that name files or folders, by their names in `sources`."""
     settings = copy.deepcopy(settings)
     for name, value in places.items():

@@ -21,7 +21,7 @@ class Answer(NamedTuple):
 
 def answer(model: Any, tokenizer: Any, ids: list[int], evaluation: Evaluation, item: Item | None) -> Answer:
     """Asks the model to go on after token ids that fit its context, and to answer the item where there is one."""
-    new, logits_V = models.write_on(model, tokenizer, [data.opening_id(tokenizer), *ids], new_tokens(tokenizer))
+    new, logits_V = models.generate_greedy(model, tokenizer, [data.opening_id(tokenizer), *ids], new_tokens(tokenizer))
     ended = new[-1] == tokenizer.eos_token_id
     found = logits_V.float().softmax(-1).topk(LIKELIEST)
     likeliest = [

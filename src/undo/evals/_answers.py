@@ -31,7 +31,7 @@ def _answer(model: Any, tokenizer: Any, item: Item) -> dict[str, str]:
     most = min(len(answer), TOKENS, tokenizer.model_max_length // 2)
     room = tokenizer.model_max_length - 1 - most
     given = prompt[-min(room, TOKENS if not item.prompt else room) :]
-    said, _ = models.write_on(model, tokenizer, [data.opening_id(tokenizer), *given], most)
+    said, _ = models.generate_greedy(model, tokenizer, [data.opening_id(tokenizer), *given], most)
     said = said[:-1] if said[-1:] == [tokenizer.eos_token_id] else said
     texts = {"given": given, "expected": answer[:most], "said": said}
     return {"domain": item.domain} | {name: _text(tokenizer, ids) for name, ids in texts.items()}

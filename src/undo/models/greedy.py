@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_on(model: Any, tokenizer: Any, ids: list[int], most: int) -> tuple[list[int], Tensor]:
+def generate_greedy(model: Any, tokenizer: Any, ids: list[int], most: int) -> tuple[list[int], Tensor]:
     """At most `most` new tokens after `ids` (the opening one included), the end token last where the model wrote it.
 
     Greedy; every model alike, whatever its own generation settings. Returns them and the first one's logits (V).

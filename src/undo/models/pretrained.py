@@ -18,7 +18,7 @@ from transformers import (
 from undo.models.adapter import merged
 from undo.models.chance import without_chance
 from undo.models.folder import one_line, text_config, weight_files
-from undo.models.greedy import write_on
+from undo.models.greedy import generate_greedy
 from undo.models.sample import few_logits, same_function
 from undo.spec.errors import UserError
 
@@ -176,7 +176,7 @@ def _check_causal(model: PreTrainedModel) -> None:
 
 def _check_writes(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     try:
-        write_on(model, tokenizer, [0, 1], 2)
+        generate_greedy(model, tokenizer, [0, 1], 2)
     except Exception as error:  # of a family that we do not know
         raise UserError(f"{type(model).__name__} of {folder} cannot write on: {one_line(error)}") from error
 

@@ -16,7 +16,7 @@ SOFT_PROMPT = "soft_prompt"
 """Name of the parameter (P, D) that `with_soft_prompt` adds."""
 
 
-def tree_copy(model: PreTrainedModel) -> PreTrainedModel:
+def copy_sharing_weights(model: PreTrainedModel) -> PreTrainedModel:
     """Modules of its own, on the very same tensors: it can be changed in shape at no cost in memory."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
@@ -26,7 +26,7 @@ def early_exit(model: PreTrainedModel, depth: float) -> PreTrainedModel:
 
     Args: depth, the share of the layers that is kept, rounded up.
     """
-    cut = tree_copy(model)
+    cut = copy_sharing_weights(model)
     blocks = decoder_layers(cut)
     kept = max(1, math.ceil(depth * len(blocks) - 1e-9))
     del cut.get_submodule(blocks[0][0].rpartition(".")[0])[kept:]  # type: ignore[index]  # a ModuleList
@@ -39,7 +39,7 @@ def early_exit(model: PreTrainedModel, depth: float) -> PreTrainedModel:
 
 def own_head(model: PreTrainedModel) -> PreTrainedModel:
     """The same weights with a copy of the head that is not tied to the embeddings."""
-    changed = tree_copy(model)
+    changed = copy_sharing_weights(model)
     head: Any = changed.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise NotApplicable(f"{type(model).__name__} has no linear head, so there is no linear probe of it")
@@ -52,7 +52,7 @@ def with_soft_prompt(model: PreTrainedModel, tokens: int, seed: int) -> PreTrain
 
     The states at the vectors' own places are dropped, so shapes are those of the text.
     """
-    prompted = tree_copy(model)
+    prompted = copy_sharing_weights(model)
     table: Any = prompted.get_input_embeddings()
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(table.weight.shape[0], (tokens,), generator=generator)

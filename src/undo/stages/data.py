@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from undo import data, models
-from undo.data.dataset import Dataset, Item, Pair, placed
+from undo.data.dataset import Dataset, Item, Pair, with_paths
 from undo.data.sources import Source, read_documents
 from undo.evals import _questions
 from undo.spec.errors import UserError
@@ -37,10 +37,12 @@ def run(settings: Settings, context: Context) -> Outcome:
     """Writes tokenizer, packed rows and items."""
     inputs = dict(context.inputs)
     given, knower = inputs.pop("model", None), inputs.pop("knower", None)
-    placed_here = placed(settings.dataset, {name: str(path) for name, path in inputs.items()})
-    separators = _separators(placed_here, knower)
-    placed_here |= {name: placed_here[name] | {"separator": separator} for name, separator in separators.items()}
-    dataset: Dataset = load("datasets", settings.dataset["name"]).model_validate(placed_here)  # type: ignore[assignment]
+    described = with_paths(settings.dataset, {name: str(path) for name, path in inputs.items()})
+    separators = _separators(described, knower)
+    described |= {
+        name: described[name] | {"separator": separator} for name, separator in separators.items()
+    }
+    dataset: Dataset = load("datasets", settings.dataset["name"]).model_validate(described)  # type: ignore[assignment]
     if given is None:
         assert settings.vocab_size is not None
         counts = data.write_corpus(dataset, settings.vocab_size, settings.row_tokens, context.folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 from undo import models
 from undo.attacks import Training
-from undo.data.dataset import Dataset, Domain, placed
+from undo.data.dataset import Dataset, Domain, with_paths
 from undo.evals import Evaluation, _harness
 from undo.models.given import GivenModel
 from undo.spec.errors import UserError
@@ -165,7 +165,7 @@ def _add_corpus(plan: Plan, imported: str | None) -> str:
     sources = dataset.sources()
     contents = {name: content_hash(path) for name, path in sources.items()}
     settings = data.Settings(
-        dataset=placed(dataset.model_dump(mode="json"), contents),
+        dataset=with_paths(dataset.model_dump(mode="json"), contents),
         vocab_size=spec.vocab_size,
         row_tokens=spec.row_tokens,
     )

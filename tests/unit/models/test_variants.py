@@ -27,7 +27,7 @@ def loss(model, rows) -> torch.Tensor:
 @every_family
 def test_a_copy_shares_every_tensor_and_says_the_same(family, rows):
     model = build(family)
-    copied = models.tree_copy(model)
+    copied = models.copy_sharing_weights(model)
     assert copied is not model and {map(id, copied.parameters())} != {map(id, model.parameters())}
     assert all(p is model.get_parameter(name) for name, p in copied.named_parameters())
     assert torch.equal(copied(input_ids=rows.ids).logits, model(input_ids=rows.ids).logits)
