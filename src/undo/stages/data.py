@@ -39,9 +39,7 @@ def run(settings: Settings, context: Context) -> Outcome:
     given, knower = inputs.pop("model", None), inputs.pop("knower", None)
     described = with_paths(settings.dataset, {name: str(path) for name, path in inputs.items()})
     separators = _separators(described, knower)
-    described |= {
-        name: described[name] | {"separator": separator} for name, separator in separators.items()
-    }
+    described |= {name: described[name] | {"separator": separator} for name, separator in separators.items()}
     dataset: Dataset = load("datasets", settings.dataset["name"]).model_validate(described)  # type: ignore[assignment]
     if given is None:
         assert settings.vocab_size is not None
