@@ -1,9 +1,9 @@
 """The certificate of an audit as its readers open it: light, dark, a phone; no script, no network."""
 
 import pytest
-from axe import serious_findings
-from chromium import MARKS, chromium, listen
 
+from tests.browser.axe import serious_findings
+from tests.browser.chromium import MARKS, chromium, listen
 from undo.given.certificate import Certificate, Row
 from undo.report.certificate import write_certificate
 

@@ -8,9 +8,9 @@ import time
 import weakref
 
 import pytest
-from axe import serious_findings
-from chromium import MARKS, SECOND, chromium, listen
 
+from tests.browser.axe import serious_findings
+from tests.browser.chromium import MARKS, SECOND, chromium, listen
 from undo.demo.relearning import Relearning
 
 pytest.importorskip("gradio", reason="gradio is not installed: pip install -c constraints.txt -e '.[demo]'")

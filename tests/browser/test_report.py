@@ -4,9 +4,9 @@ import csv
 import json
 
 import pytest
-from axe import serious_findings
-from chromium import MARKS, SECOND, chromium, listen
 
+from tests.browser.axe import serious_findings
+from tests.browser.chromium import MARKS, SECOND, chromium, listen
 from tests.report_synthetic import SCORES_SHOWN, STEPS, as_losses, make_results, with_oracle_students
 from undo.report import rows as r
 from undo.report.compare import compare, write_comparison

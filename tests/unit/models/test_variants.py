@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from test_head import CONFIGS, VOCABULARY, build
 
+from tests.unit.models.test_head import CONFIGS, VOCABULARY, build
 from undo import models
 from undo.data import TokenBatch
 from undo.objectives import cross_entropy
