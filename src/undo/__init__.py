@@ -12,13 +12,38 @@ from typing import TYPE_CHECKING, Any  # noqa: E402
 from undo.spec.lazy import lazy  # noqa: E402
 
 if TYPE_CHECKING:
-    from undo.api import audit, distil, load_recipe, plan, robustify, run, suppress
+    from undo.api import (
+        AuditRequest,
+        RobustifyRequest,
+        audit,
+        distil,
+        load_recipe,
+        plan,
+        robustify,
+        run,
+        run_audit,
+        run_robustify,
+        suppress,
+    )
     from undo.models import perturb
 
 __version__ = "0.1.0"
-__all__ = ["audit", "distil", "load_recipe", "perturb", "plan", "robustify", "run", "suppress"]
+__all__ = [
+    "AuditRequest",
+    "RobustifyRequest",
+    "audit",
+    "distil",
+    "load_recipe",
+    "perturb",
+    "plan",
+    "robustify",
+    "run",
+    "run_audit",
+    "run_robustify",
+    "suppress",
+]
 
-_lazy_api = lazy(__name__, api="audit distil load_recipe plan robustify run suppress")
+_lazy_api = lazy(__name__, api=" ".join(name for name in __all__ if name != "perturb"))
 _lazy_models = lazy(__name__, models="perturb")
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from undo import models
-from undo.data.own import own_texts
-from undo.given.audit import recipe_of_audit
+from undo.given.audit import AuditRequest
 from undo.given.certificate import Certificate, certify
-from undo.given.robustify import METHOD, recipe_of_distil, recipe_of_robustify, recipe_of_suppress
+from undo.given.robustify import METHOD, DistilRequest, RobustifyRequest, SuppressRequest
 from undo.report.card import render_card
 from undo.report.certificate import write_certificate
 from undo.report.page import write_report
@@ -37,7 +36,7 @@ def run(
     workers: int | None = None,
     listener: Listener | None = None,
 ) -> Study:
-    """Runs a study to its report. Finished stages are taken as they are; failed ones are named in the answer."""
+    """Runs a recipe, or its plan, to the report. Finished stages are not run again; the answer names failed ones."""
     study = run_study(_planned(recipe), Path(out), listener or Listener(), workers)
     write_report(study.folder)
     return study
@@ -61,32 +60,22 @@ def audit(
 ) -> Certificate:
     """Attacks a model with a suite, and writes `certificate.json` and `certificate.html` into `out`.
 
-    benchmarks: what lm-eval asks the given models besides, such as `{"tasks": ["wmdp_bio"]}` (see `Benchmarks`);
-    adapter: a PEFT adapter that is merged into the model first.
+    What the arguments mean: `AuditRequest`, whose `recipe()` is what runs here. Errors: see it and `run_audit`.
     """
-    recipe = audit_recipe(
-        model, forget, retain, oracle, before, suite, overrides, benchmarks, adapter, fields, separator
+    request = AuditRequest(
+        model,
+        forget,
+        retain,
+        oracle=oracle,
+        before=before,
+        suite=suite,
+        adapter=adapter,
+        fields=fields,
+        separator=separator,
+        overrides=overrides,
+        benchmarks=benchmarks,
     )
-    return run_audit(recipe, out, workers, listener)
-
-
-def audit_recipe(
-    model: str | Path,
-    forget: str | Path,
-    retain: str | Path,
-    oracle: str | Path | None = None,
-    before: str | Path | None = None,
-    suite: str = "quick",
-    overrides: Sequence[str] = (),
-    benchmarks: Mapping[str, Any] | None = None,
-    adapter: str | Path | None = None,
-    fields: Mapping[str, str] | None = None,
-    separator: str | None = None,
-) -> Recipe:
-    """The recipe of an audit, to look at or to change before it is run."""
-    compared = {"oracle": _text(oracle), "before": _text(before)}
-    texts, asked = own_texts(str(forget), str(retain), fields, separator), dict(benchmarks) if benchmarks else None
-    return recipe_of_audit(str(model), texts, suite, compared, overrides, asked, _text(adapter))
+    return run_audit(request.recipe(), out, workers, listener)
 
 
 def run_audit(
@@ -135,9 +124,17 @@ def suppress(
     overrides, such as `suppress.maxent.steps=50`, change the preset of the model's size.
     Raises UserError for wrong input before the start, StudyFailed where a stage failed.
     """
-    texts = own_texts(str(forget), str(retain), fields, separator)
-    recipe = recipe_of_suppress(str(model), texts, method, overrides, _text(adapter))
-    return _step(recipe, "teacher", out, workers, listener)
+    request = SuppressRequest(
+        model,
+        forget,
+        retain,
+        method=method,
+        adapter=adapter,
+        fields=fields,
+        separator=separator,
+        overrides=overrides,
+    )
+    return _step(request.recipe(), "teacher", out, workers, listener)
 
 
 def distil(
@@ -158,10 +155,10 @@ def distil(
     (Unlearn-and-Distill). overrides, such as `distil.stop.max_steps=200`, change the preset of the model's size.
     Errors: see `suppress`.
     """
-    recipe = recipe_of_distil(
-        str(teacher), own_texts(str(forget), str(retain), fields, separator), noise_alpha, overrides
+    request = DistilRequest(
+        teacher, forget, retain, noise_alpha=noise_alpha, fields=fields, separator=separator, overrides=overrides
     )
-    return _step(recipe, "student", out, workers, listener)
+    return _step(request.recipe(), "student", out, workers, listener)
 
 
 def _step(recipe: Recipe, role: str, out: str | Path, workers: int | None, listener: Listener | None) -> Made:
@@ -208,32 +205,23 @@ def robustify(
 ) -> Robustified:
     """Makes a model forget for good and attacks what came of it.
 
-    Args: budget, compute of the distillation as a share of a fresh student's; benchmarks, the settings of
-    `undo.spec.recipe.Benchmarks`; shard_size, the largest file of weights. The rest and errors: see
-    `robustify_recipe` and `run_robustify`.
+    What the arguments mean: `RobustifyRequest`, whose `recipe()` is what runs here; shard_size, the largest file of
+    weights. Errors: see it and `run_robustify`.
     """
-    recipe = robustify_recipe(
-        model, forget, retain, budget, method, suite, overrides, benchmarks, adapter, fields, separator
+    request = RobustifyRequest(
+        model,
+        forget,
+        retain,
+        budget=budget,
+        method=method,
+        suite=suite,
+        adapter=adapter,
+        fields=fields,
+        separator=separator,
+        overrides=overrides,
+        benchmarks=benchmarks,
     )
-    return run_robustify(recipe, out, workers, listener, shard_size)
-
-
-def robustify_recipe(
-    model: str | Path,
-    forget: str | Path,
-    retain: str | Path,
-    budget: float = 0.3,
-    method: str = METHOD,
-    suite: str = "quick",
-    overrides: Sequence[str] = (),
-    benchmarks: Mapping[str, Any] | None = None,
-    adapter: str | Path | None = None,
-    fields: Mapping[str, str] | None = None,
-    separator: str | None = None,
-) -> Recipe:
-    """The recipe of `robustify`, to look at or to change before it is run."""
-    texts, asked = own_texts(str(forget), str(retain), fields, separator), dict(benchmarks) if benchmarks else None
-    return recipe_of_robustify(str(model), texts, budget, method, suite, overrides, asked, _text(adapter))
+    return run_robustify(request.recipe(), out, workers, listener, shard_size)
 
 
 def run_robustify(
@@ -295,10 +283,6 @@ def _made(study: Study, store: Store) -> tuple[ModelNode, ModelNode]:
 
 def _failures(study: Study) -> str:
     return "\n".join(f"{study.plan.stages[id].label}: {text}" for id, text in study.failures.items())
-
-
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _planned(recipe: Plan | Recipe | str | Path) -> Plan:

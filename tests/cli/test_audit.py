@@ -108,9 +108,9 @@ def test_the_docs_example_gives_the_same_and_computes_nothing_twice(audited, pla
 
 
 def test_an_oracle_passes(audited, place):
-    """Under the attacks that bring most out of the others."""
-    recipe = api.audit_recipe(place.other_oracle, place.forget, place.retain, place.oracle, place.before)
-    recipe = recipe.model_copy(update={"attacks": {name: recipe.attacks[name] for name in ("relearn", "probe")}})
+    recipe = api.AuditRequest(
+        place.other_oracle, place.forget, place.retain, oracle=place.oracle, before=place.before
+    ).recipe()
     certificate = api.run_audit(recipe, place.folder / "audit")
     assert certificate.outcome == "GONE" and "knowledge is left" not in certificate.verdict
     assert exit_code(certificate.worst_case.recovered_fraction, 0.2, failed=False) == 0
@@ -118,7 +118,9 @@ def test_an_oracle_passes(audited, place):
 
 @pytest.mark.parametrize(("model", "attack"), [("adapter", "lora"), ("guard", "relearn")])
 def test_other_hiding_places_are_caught_by_an_attack_of_quick(model, attack, audited, place):
-    recipe = api.audit_recipe(place.folder / model, place.forget, place.retain, place.oracle, place.before)
+    recipe = api.AuditRequest(
+        place.folder / model, place.forget, place.retain, oracle=place.oracle, before=place.before
+    ).recipe()
     recipe = recipe.model_copy(update={"attacks": {attack: recipe.attacks[attack]}})
     certificate = api.run_audit(recipe, place.folder / "audit")
     assert certificate.worst_case.recovered_fraction > 0.5
@@ -135,7 +137,7 @@ def test_a_password_opens_the_guard(place, corpus):
 
 
 def without_oracle(place, **compared):
-    recipe = api.audit_recipe(place.model, place.forget, place.retain, **compared)
+    recipe = api.AuditRequest(place.model, place.forget, place.retain, **compared).recipe()
     recipe = recipe.model_copy(update={"attacks": {"relearn": recipe.attacks["relearn"]}})
     return api.run_audit(recipe, place.folder / "audit")
 
@@ -155,7 +157,7 @@ def test_with_the_model_before_alone_nothing_is_recovered_without_an_attack(audi
 
 
 def test_what_was_never_removed_is_recovered_whole(audited, place):
-    recipe = api.audit_recipe(place.before, place.forget, place.retain, before=place.before)
+    recipe = api.AuditRequest(place.before, place.forget, place.retain, before=place.before).recipe()
     certificate = api.run_audit(recipe.model_copy(update={"attacks": {}}), place.folder / "audit")
     assert certificate.worst_case.recovered_fraction == 1.0
 
@@ -163,7 +165,7 @@ def test_what_was_never_removed_is_recovered_whole(audited, place):
 @pytest.mark.parametrize("suite", suites())
 def test_every_suite_is_a_valid_recipe(suite, place, monkeypatch):
     monkeypatch.setattr("undo.given.audit.SUITES", SHIPPED / "suites")
-    recipe = api.audit_recipe(place.model, place.forget, place.retain, place.oracle, suite=suite)
+    recipe = api.AuditRequest(place.model, place.forget, place.retain, oracle=place.oracle, suite=suite).recipe()
     plan = api.plan(recipe)
     attacked = {stage.label.rsplit(" on ", 1)[1] for stage in plan.stages.values() if stage.kind == "attack"}
     assert attacked == {"model (seed 1)", "oracle (seed 1)"}
@@ -173,7 +175,7 @@ def test_every_suite_is_a_valid_recipe(suite, place, monkeypatch):
 def test_larger_models_get_smaller_rates(place, monkeypatch):
     def rates(weights):
         monkeypatch.setattr(models, "count_weights", lambda folder: weights)
-        recipe = api.audit_recipe(place.model, place.forget, place.retain)
+        recipe = api.AuditRequest(place.model, place.forget, place.retain).recipe()
         return recipe.attacks["relearn"].attack.learning_rates  # type: ignore[attr-defined]
 
     assert rates(10**6) == (3e-3, 1e-3, 3e-4)
@@ -181,15 +183,15 @@ def test_larger_models_get_smaller_rates(place, monkeypatch):
 
 
 def test_changes_of_a_suite_are_on_the_certificate(place):
-    recipe = api.audit_recipe(
+    recipe = api.AuditRequest(
         place.model, place.forget, place.retain, overrides=["attacks.relearn.attack.batch_rows=4"]
-    )
+    ).recipe()
     assert recipe.audit.suite == "quick attacks.relearn.attack.batch_rows=4"
 
 
 def test_a_saved_suite_that_was_changed_is_called_so(place):
     """Whoever changes the recipe: an audit without its relearning attacks is no audit by the suite."""
-    recipe = api.audit_recipe(place.model, place.forget, place.retain)
+    recipe = api.AuditRequest(place.model, place.forget, place.retain).recipe()
     assert _suite(api.plan(recipe)) == "quick"
     for content in (
         {"attacks": {"quantise": {"attack": {"name": "quantise", "bits": [8]}}}},
@@ -212,7 +214,7 @@ def test_a_model_with_an_adapter_is_not_called_by_the_name_of_its_base(place, tm
 
 def test_a_certificate_of_two_seeds_would_be_of_no_model(place):
     with pytest.raises(UserError, match="a certificate is of one model; give one seed"):
-        api.audit_recipe(place.model, place.forget, place.retain, overrides=["seeds=[1,2]"])
+        api.AuditRequest(place.model, place.forget, place.retain, overrides=["seeds=[1,2]"]).recipe()
 
 
 def test_the_worst_of_equals_is_the_one_that_brought_most_back(audited):
@@ -258,8 +260,10 @@ def no_padding(folder: Path) -> None:
 def test_what_cannot_be_planned_is_refused_in_one_line(given, says, place, monkeypatch):
     monkeypatch.chdir(place.folder)
     with pytest.raises(UserError, match=says) as refused:
-        api.audit_recipe(**{"model": "model", "forget": "forget.txt", "retain": "retain.txt"} | given)
-        api.plan(api.audit_recipe(**{"model": "model", "forget": "forget.txt", "retain": "retain.txt"} | given))
+        api.AuditRequest(**{"model": "model", "forget": "forget.txt", "retain": "retain.txt"} | given).recipe()
+        api.plan(
+            api.AuditRequest(**{"model": "model", "forget": "forget.txt", "retain": "retain.txt"} | given).recipe()
+        )
     assert "\n" not in str(refused.value)
 
 
@@ -285,7 +289,7 @@ def test_no_padding_token_and_texts_longer_than_the_context_are_fine(place, tmp_
     model = spoiled(place, tmp_path, no_padding)
     long = tmp_path / "long.txt"
     long.write_text("\n".join(f"{number} {'2*3=6 and ' * 200}" for number in range(60)))
-    recipe = api.audit_recipe(model, long, place.retain)
+    recipe = api.AuditRequest(model, long, place.retain).recipe()
     recipe = recipe.model_copy(update={"attacks": {"few_shot": recipe.attacks["few_shot"]}})
     certificate = api.run_audit(recipe, tmp_path / "audit", workers=1)
     assert not certificate.failures and certificate.metric["n_items"] > 5
@@ -299,7 +303,7 @@ def test_bad_input_is_exit_code_2_and_a_limit_needs_a_scale(place):
 
 
 def test_a_model_that_cannot_be_asked_is_no_certificate(place, tmp_path):
-    recipe = api.audit_recipe(place.model, place.forget, place.retain)
+    recipe = api.AuditRequest(place.model, place.forget, place.retain).recipe()
     study = SimpleNamespace(plan=api.plan(recipe), failures={})
     study.failures[study.plan.models[0].stage] = "it broke"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StudyFailed, match="base: it broke"):
@@ -313,6 +317,6 @@ def test_a_missing_extra_is_one_line(place, monkeypatch):
 
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "peft" else find(name, *a))
-    recipe = api.audit_recipe(place.model, place.forget, place.retain)
+    recipe = api.AuditRequest(place.model, place.forget, place.retain).recipe()
     with pytest.raises(UserError, match=r"pip install 'undo-llm\[audit\]'"):
         api.plan(recipe)

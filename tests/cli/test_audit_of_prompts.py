@@ -45,10 +45,10 @@ def trained_on(corpus, known: dict[str, str], retain: list[str], folder: Path):
 
 
 def audit(folder: Path, model: str, attacks=("relearn",), before="before", out="audit"):
-    recipe = api.audit_recipe(
+    recipe = api.AuditRequest(
         folder / model, folder / "forget.jsonl", folder / "retain.txt", before=folder / before,
         overrides=[f"attacks.relearn.attack.{short}" for short in SHORT],
-    )  # fmt: skip
+    ).recipe()  # fmt: skip
     recipe = recipe.model_copy(update={"attacks": {name: recipe.attacks[name] for name in attacks}})
     return api.run_audit(recipe, folder / out)
 

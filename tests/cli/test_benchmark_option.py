@@ -43,7 +43,7 @@ def audit(place, *arguments: str) -> int:
 
 
 def recipe_of(place, **given) -> Recipe:
-    return api.audit_recipe(place / "model", place / "forget.txt", place / "retain.txt", **given)
+    return api.AuditRequest(place / "model", place / "forget.txt", place / "retain.txt", **given).recipe()
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from tests.place import undo
 from undo import api, models
-from undo.data.own import own_texts
 from undo.given import robustify
 from undo.given.certificate import folder_identity
+from undo.given.robustify import DistilRequest
 from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.study import resources
@@ -96,14 +96,14 @@ def test_the_card_is_no_part_of_the_models_identity(made):
 
 def test_the_model_that_it_is_made_of_is_not_written_over(place, tmp_path):
     shutil.copytree(place.before, tmp_path / "model")
-    recipe = api.robustify_recipe(tmp_path / "model", place.forget, place.retain)
+    recipe = api.RobustifyRequest(tmp_path / "model", place.forget, place.retain).recipe()
     with pytest.raises(UserError, match="would be written over the model that it is made of"):
         api.run_robustify(recipe, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_what_came_out_can_be_audited(made, place):
-    recipe = api.audit_recipe(made[1] / "model", place.forget, place.retain, before=place.before)
+    recipe = api.AuditRequest(made[1] / "model", place.forget, place.retain, before=place.before).recipe()
     certificate = api.run_audit(recipe.model_copy(update={"attacks": {}}), place.folder / "audit")
     assert certificate.model == certificates(made[1])[0]["model"]
     assert certificate.worst_case.recovered_fraction < 0.3
@@ -146,8 +146,7 @@ def test_another_step_leaves_the_model_of_the_first_alone(place, tmp_path):
 
 
 def test_a_student_without_noise_is_a_fresh_model(place):
-    texts = own_texts(str(place.forget), str(place.retain))
-    (student,) = robustify.recipe_of_distil(str(place.before), texts).students()
+    (student,) = DistilRequest(place.before, place.forget, place.retain).recipe().students()
     assert student.init == "fresh" and student.teachers == ("base",)
 
 
@@ -185,7 +184,7 @@ def test_answers_to_prompts_are_shared_out_by_their_number_and_the_card_says_who
     short = ["attacks={}", "suppress.maxent.steps=2", "distil.stop.max_steps=2"]
     short += ["suppress.maxent.max_steps=2", "suppress.maxent.max_signal=0.99"]
     made = api.robustify(place.before, pairs, place.retain, tmp_path / "out", overrides=short, workers=1)
-    documents = api.robustify_recipe(place.before, place.forget, place.retain).data.dataset.shares
+    documents = api.RobustifyRequest(place.before, place.forget, place.retain).recipe().data.dataset.shares
     answers = made.study.plan.recipe.data.dataset.shares
     assert answers.test > documents.test and answers.attack > documents.attack
     card = (made.model / "README.md").read_text()
@@ -196,14 +195,17 @@ def test_answers_to_prompts_are_shared_out_by_their_number_and_the_card_says_who
 def test_a_suite_is_changed_by_settings_of_attacks_and_texts_alone(place):
     """A certificate made with another student is of the suite as it is."""
     given = ["distil.stream=retain", "attacks.lora.attack.batch_rows=4", "data.dataset.test_items=20"]
-    recipe = api.robustify_recipe(place.before, place.forget, place.retain, overrides=given)
+    recipe = api.RobustifyRequest(place.before, place.forget, place.retain, overrides=given).recipe()
     assert recipe.audit.suite == "quick attacks.lora.attack.batch_rows=4 data.dataset.test_items=20"
-    assert api.robustify_recipe(place.before, place.forget, place.retain, overrides=given[:1]).audit.suite == "quick"
+    assert (
+        api.RobustifyRequest(place.before, place.forget, place.retain, overrides=given[:1]).recipe().audit.suite
+        == "quick"
+    )
 
 
 def test_more_budget_buys_more_noise_and_more_steps(place):
     def chosen(budget):
-        recipe = api.robustify_recipe(place.before, place.forget, place.retain, budget)
+        recipe = api.RobustifyRequest(place.before, place.forget, place.retain, budget=budget).recipe()
         (student,) = recipe.students()
         return student, recipe.distil.stop.max_steps
 
@@ -215,14 +217,14 @@ def test_more_budget_buys_more_noise_and_more_steps(place):
 
 @pytest.mark.parametrize("method", ["maxent", "graddiff", "npo", "rmu", "undial", "wga", "sam", "repnoise", "tar"])
 def test_every_method_may_suppress(method, place):
-    recipe = api.robustify_recipe(place.before, place.forget, place.retain, method=method)
+    recipe = api.RobustifyRequest(place.before, place.forget, place.retain, method=method).recipe()
     assert recipe.suppress[method].method.name == method and api.plan(recipe).stages
 
 
 @pytest.mark.parametrize("weights", [10**6, 10**8, 10**10])
 def test_larger_models_get_smaller_rates_and_less_noise(weights, place, monkeypatch):
     monkeypatch.setattr(models, "count_weights", lambda folder: weights)
-    recipe = api.robustify_recipe(place.before, place.forget, place.retain)
+    recipe = api.RobustifyRequest(place.before, place.forget, place.retain).recipe()
     expected = {10**6: (1e-3, 0.5), 10**8: (1e-4, 0.25), 10**10: (2e-5, 0.25)}[weights]
     assert (recipe.suppress["maxent"].optim.learning_rate, recipe.students()[0].noise_alpha[0]) == expected
 
@@ -251,7 +253,9 @@ def test_presets_cover_every_size():
 def test_what_cannot_be_planned_is_refused_in_one_line(given, says, place, monkeypatch):
     monkeypatch.chdir(place.folder)
     with pytest.raises(UserError, match=says) as refused:
-        api.plan(api.robustify_recipe(**{"model": "before", "forget": "forget.txt", "retain": "retain.txt"} | given))
+        api.plan(
+            api.RobustifyRequest(**{"model": "before", "forget": "forget.txt", "retain": "retain.txt"} | given).recipe()
+        )
     assert "\n" not in str(refused.value)
 
 
@@ -275,23 +279,23 @@ def test_bad_input_is_exit_code_2_in_one_line(arguments, says, place, made):
 
 
 def test_a_recipe_of_another_kind_or_without_a_student_is_refused(place, tmp_path):
-    none = api.robustify_recipe(place.before, place.forget, place.retain, overrides=["distil.students=[]"])
+    none = api.RobustifyRequest(place.before, place.forget, place.retain, overrides=["distil.students=[]"]).recipe()
     for recipe in (load_recipe("smoke"), none):
         with pytest.raises(UserError, match="no recipe of `undo robustify`"):
             api.run_robustify(recipe, tmp_path)
 
 
 def test_without_a_student_nothing_is_handed_over(place, tmp_path):
-    recipe = api.robustify_recipe(
+    recipe = api.RobustifyRequest(
         place.before, place.forget, place.retain, overrides=["attacks={}", "suppress.maxent.optim.learning_rate=1e30"]
-    )
+    ).recipe()
     with pytest.raises(StudyFailed, match=r"maxent.*is not finite"):
         api.run_robustify(recipe, tmp_path, workers=1)
     assert not (tmp_path / "model").exists()
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_advice_before_the_start(place, tmp_path, monkeypatch):
-    recipe = api.robustify_recipe(place.before, place.forget, place.retain)
+    recipe = api.RobustifyRequest(place.before, place.forget, place.retain).recipe()
     monkeypatch.setattr(resources, "SMALL", 1e3)
     monkeypatch.setattr(resources, "free_memory", lambda: 1e9)
     monkeypatch.setattr(resources, "PROCESS_BYTES", 0.999e9 / resources.MARGIN)

@@ -32,6 +32,7 @@ from undo.data.datasets.arithmetic import Arithmetic
 from undo.data.own import own_texts
 from undo.given.audit import suite_for
 from undo.given.robustify import SHARES
+from undo.models import find_model
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
 from undo.stages import Context
@@ -230,10 +231,11 @@ def _uncounted() -> Iterator[None]:
 
 def _recipe(place: Place, given: Path, methods: dict[str, Any], distil: dict[str, Any] | None) -> Any:
     """Every attack of the suites, with one setting of each knob that changes no shape, for a step."""
-    content = suite_for(str(given), place.texts() | {"shares": SHARES}, "quick")
+    model = find_model(str(given))
+    content = suite_for(model, place.texts() | {"shares": SHARES}, "quick")
     attacks = {}
     for suite in SUITES:
-        for name, spec in suite_for(str(given), place.texts(), suite)["attacks"].items():
+        for name, spec in suite_for(model, place.texts(), suite)["attacks"].items():
             attack = _shortened(spec["attack"])
             if attack not in [other["attack"] for other in attacks.values()]:
                 attacks[name] = {**spec, "attack": attack}

@@ -44,11 +44,18 @@ def audit(
 
     if fail_above is not None and oracle is None and before is None:
         raise UserError("--fail-above needs --oracle or --before: there is no recovered fraction without one")
-    benchmarks = benchmark_settings(benchmark, benchmark_tasks, benchmark_limit)
-    texts = reading(context.params)
-    recipe = api.audit_recipe(
-        model, forget, retain, oracle, before, suite, overrides or [], benchmarks, adapter, **texts
-    )
+    recipe = api.AuditRequest(
+        model,
+        forget,
+        retain,
+        oracle=oracle,
+        before=before,
+        suite=suite,
+        adapter=adapter,
+        overrides=overrides or (),
+        benchmarks=benchmark_settings(benchmark, benchmark_tasks, benchmark_limit),
+        **reading(context.params),
+    ).recipe()
     plan, processes = api.plan(recipe), workers or available_cores()
     tell_texts(recipe)
     with open_progress(plan, out, processes) as listener:

@@ -15,10 +15,13 @@ def doctor(study: Study = None) -> int:
 
 def _check_artifacts(study: Path) -> int:
     from undo.cli.errors import DONE, FAILED
+    from undo.spec.errors import UserError
     from undo.study.artifacts import Store
     from undo.study.results import load_results, resume
 
-    store, stages = Store(study.parent), load_results(study)["stages"]
+    store, stages = Store(study.parent), load_results(study).get("stages")
+    if not stages:
+        raise UserError(f"{study} names no stages, so it has no artifacts to check; 'undo run' writes them anew")
     damaged = [(stage, bad) for stage in stages if (bad := store.corrupted(stage["id"], again=True))]
     for stage, name in damaged:
         print(f"problem: artifact {stage['id']} ({stage['label']}): {name} is missing or not what was written")

@@ -91,14 +91,15 @@ def _recipe(context: typer.Context, benchmarks: dict[str, Any] | None) -> Any:
     from undo.spec.errors import UserError
 
     given, chosen = context.params, {name: context.params[name] for name in CHOICES}
-    model, overrides = given["model"], given["overrides"] or []
+    model, overrides = given["model"], given["overrides"] or ()
     if Path(model).suffix.startswith(".y") and not Path(model).is_dir():
         recipe = api.load_recipe(model, overrides)
         _refuse_choices(context, model)
         return recipe
     if not chosen["forget"] or not chosen["retain"]:
         raise UserError("--forget and --retain are needed: texts of what must go, and of what must stay")
-    return api.robustify_recipe(model, **chosen, **reading(given), overrides=overrides, benchmarks=benchmarks)
+    chosen |= reading(given) | {"overrides": overrides, "benchmarks": benchmarks}
+    return api.RobustifyRequest(model, **chosen).recipe()
 
 
 def _refuse_choices(context: typer.Context, recipe: str) -> None:

@@ -1,12 +1,14 @@
 """The recipe of an audit: a suite of attacks, on somebody's own model and texts."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from undo import models
+from undo.given.request import Request
+from undo.models.given import GivenModel
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
@@ -27,51 +29,46 @@ def suites() -> list[str]:
     return sorted(path.name.removesuffix(".yaml") for path in SUITES.iterdir() if path.name.endswith(".yaml"))
 
 
-def recipe_of_audit(
-    model: str,
-    texts: dict[str, Any],
-    suite: str,
-    compared: dict[str, str | None],
-    overrides: Sequence[str],
-    benchmarks: dict[str, Any] | None = None,
-    adapter: str | None = None,
-) -> Recipe:
-    """The recipe that attacks a model with a suite.
+@dataclass(frozen=True)
+class AuditRequest(Request):
+    """An audit of a model: the suite of attacks, and the models it is compared with.
 
-    Args: texts, the dataset settings of what is to be forgotten and kept; compared, paths of `oracle` and `before`,
-    None where there is none; overrides, `key.path=value` on the recipe; benchmarks, the settings of `Benchmarks`;
-    adapter, one to merge into the model.
-    Raises UserError where the model, the suite or an override is wrong.
+    Args besides those of `Request`: suite, `quick`, `standard` or `exhaustive`; oracle, a model that never knew the
+    forget texts; before, the model before unlearning.
     """
-    content = suite_for(model, texts | {"shares": SHARES}, suite) | {
-        "name": f"audit-{suite}",
-        "summary": f"Audit of a given model with the suite '{suite}'",
-        "pretrained": pretrained(model, adapter),
-        "audit": {"suite": " ".join([suite, *overrides])}
-        | {role: {"path": path} for role, path in compared.items() if path is not None},
-        **({"benchmarks": benchmarks} if benchmarks else {}),
-    }
-    return build_recipe(content, overrides, f"suite '{suite}'")
+
+    suite: str = "quick"
+    oracle: str | Path | None = None
+    before: str | Path | None = None
+
+    def recipe(self) -> Recipe:
+        """The recipe, to look at or to change before it is run.
+
+        Raises UserError where the model, the texts, the suite or an override is wrong.
+        """
+        compared = {"oracle": self.oracle, "before": self.before}
+        content = suite_for(self.given, self.texts | {"shares": SHARES}, self.suite) | {
+            "name": f"audit-{self.suite}",
+            "summary": f"Audit of a given model with the suite '{self.suite}'",
+            "audit": {"suite": " ".join([self.suite, *self.overrides])}
+            | {role: {"path": str(path)} for role, path in compared.items() if path is not None},
+            **self.common(),
+        }
+        return build_recipe(content, self.overrides, f"suite '{self.suite}'")
 
 
-def suite_for(model: str, texts: dict[str, Any], suite: str) -> dict[str, Any]:
+def suite_for(given: GivenModel, texts: dict[str, Any], suite: str) -> dict[str, Any]:
     """The settings of a suite (`attacks`, `data`, one seed), with rates and rows that fit the model.
 
-    Raises UserError where there is no such suite, or no such model.
+    Raises UserError where there is no such suite.
     """
     if suite not in suites():
         raise UserError(f"no suite '{suite}'; {nearest(suite, suites())}")
-    given = models.find_model(model)
     content = yaml.safe_load((SUITES / f"{suite}.yaml").read_text(encoding="utf-8"))
     for attack in content["attacks"].values():
         _fit_rates(attack["attack"], given.weights)
     rows = {"row_tokens": _row_tokens(given.context)}
     return content | {"seeds": [1], "data": {"dataset": texts | content["data"]["dataset"], **rows}}
-
-
-def pretrained(model: str, adapter: str | None) -> dict[str, Any]:
-    """The settings of a given model."""
-    return {"path": model} | ({} if adapter is None else {"adapter": adapter})
 
 
 def _fit_rates(attack: dict[str, Any], weights: int) -> None:

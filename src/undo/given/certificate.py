@@ -118,7 +118,7 @@ def _suite(plan: Plan) -> str:
     if changes or name not in suites():
         return recipe.audit.suite
     content: Any = recipe.model_dump(mode="json")
-    usual = suite_for(str(plan.given.folder), content["data"]["dataset"], name)
+    usual = suite_for(plan.given, content["data"]["dataset"], name)
     asked = Recipe.model_validate(content | {"attacks": usual["attacks"], "data": content["data"] | usual["data"]})
     return name if (asked.attacks, asked.data) == (recipe.attacks, recipe.data) else f"{name} changed"
 

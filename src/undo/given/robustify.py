@@ -1,14 +1,15 @@
 """The recipes that make a given model forget: for good (suppress, noise, distil, attack), or one of these steps."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
 
 import yaml
 
-from undo import models
-from undo.given.audit import pretrained, suite_for
+from undo.given.audit import suite_for
+from undo.given.request import Request
+from undo.models.given import GivenModel
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
 from undo.spec.load import build_recipe
@@ -35,63 +36,69 @@ SHARES_OF_ANSWERS = {"attack": 0.3, "test": 0.3, "valid": 0.1}
 Settings = dict[str, Any]
 
 
-def recipe_of_robustify(
-    model: str,
-    texts: Settings,
-    budget: float,
-    method: str = METHOD,
-    suite: str = "quick",
-    overrides: Sequence[str] = (),
-    benchmarks: Settings | None = None,
-    adapter: str | None = None,
-) -> Recipe:
-    """The recipe that makes a model forget and attacks teacher and student with a suite.
+@dataclass(frozen=True)
+class RobustifyRequest(Request):
+    """A model made to forget for good, then attacked.
 
-    Args: texts, the dataset settings of what is to be forgotten and kept; budget, compute for the distillation as a
-    share of a fresh student's: it decides the noise and the most steps; overrides, `key.path=value` on the recipe;
-    benchmarks, the settings of `Benchmarks`; adapter, one to merge into the model.
-    Raises UserError where the model, the method, the budget, the suite or an override is wrong.
+    Args besides those of `Request`: budget, compute of the distillation as a share of a fresh student's: it decides the
+    noise and the most steps; method, how to suppress (`undo list methods`); suite, the attacks on teacher and student.
     """
-    if not 0 < budget <= 1:
-        raise UserError(f"--budget is {budget:g}; it is a share of a fresh student's compute, above 0 and at most 1")
-    _check_method(method)
-    size, content = _given(model, texts, suite, adapter)
-    alpha = noise_for(size, budget)
-    content |= {
-        "name": "robustify",
-        "summary": f"A given model made to forget for good, attacked with the suite '{suite}'",
-        "audit": {"suite": " ".join([suite, *(given for given in overrides if given.startswith(ASKED))])},
-        **({"benchmarks": benchmarks} if benchmarks else {}),
-        "suppress": _suppress(size, method, model),
-        "distil": _distil(size, method, None if alpha == 1 else alpha, budget),
-    }
-    return build_recipe(content, overrides, f"preset '{size}'")
+
+    budget: float = 0.3
+    method: str = METHOD
+    suite: str = "quick"
+
+    def recipe(self) -> Recipe:
+        """The recipe, to look at or to change before it is run.
+
+        Raises UserError where the model, the texts, the method, the budget, the suite or an override is wrong.
+        """
+        if not 0 < self.budget <= 1:
+            budget = f"--budget is {self.budget:g}"
+            raise UserError(f"{budget}; it is a share of a fresh student's compute, above 0 and at most 1")
+        _check_method(self.method)
+        content, size = _study(self, self.suite), size_of(self.given)
+        alpha = noise_for(size, self.budget)
+        content |= {
+            "name": "robustify",
+            "summary": f"A given model made to forget for good, attacked with the suite '{self.suite}'",
+            "audit": {"suite": " ".join([self.suite, *(given for given in self.overrides if given.startswith(ASKED))])},
+            "suppress": _suppress(self.given, self.method),
+            "distil": _distil(size, self.method, None if alpha == 1 else alpha, self.budget),
+        }
+        return build_recipe(content, self.overrides, f"preset '{size}'")
 
 
-def recipe_of_suppress(
-    model: str, texts: Settings, method: str = METHOD, overrides: Sequence[str] = (), adapter: str | None = None
-) -> Recipe:
-    """The recipe that suppresses with a method, and stops there. Arguments and errors: see `recipe_of_robustify`."""
-    _check_method(method)
-    size, content = _given(model, texts, "quick", adapter)
-    summary, made = "A given model suppressed, and not attacked", _suppress(size, method, model)
-    for rule in ("max_signal", "max_steps"):  # nothing is paid for afterwards
-        made[method].pop(rule)
-    content |= {"name": "suppress", "summary": summary, "attacks": {}, "suppress": made}
-    return build_recipe(content, overrides, f"preset '{size}'")
+@dataclass(frozen=True)
+class SuppressRequest(Request):
+    """A capability suppressed by a method, and nothing else: no distillation, no attacks."""
+
+    method: str = METHOD
+
+    def recipe(self) -> Recipe:
+        """The recipe. Errors: see `RobustifyRequest.recipe`."""
+        _check_method(self.method)
+        made = _suppress(self.given, self.method)
+        for rule in ("max_signal", "max_steps"):  # nothing is paid for afterwards
+            made[self.method].pop(rule)
+        summary = "A given model suppressed, and not attacked"
+        content = _study(self) | {"name": "suppress", "summary": summary, "attacks": {}, "suppress": made}
+        return build_recipe(content, self.overrides, f"preset '{size_of(self.given)}'")
 
 
-def recipe_of_distil(
-    teacher: str, texts: Settings, noise_alpha: float | None = None, overrides: Sequence[str] = ()
-) -> Recipe:
-    """The recipe that distils a given teacher into a noised copy of itself, or without noise into a fresh model.
+@dataclass(frozen=True)
+class DistilRequest(Request):
+    """A given teacher distilled into a noised copy of itself; without `noise_alpha` (0 to 1) into a fresh model."""
 
-    Errors: see `recipe_of_robustify`; also where the noise lies outside [0, 1].
-    """
-    size, content = _given(teacher, texts, "quick", None)
-    summary, made = "A given teacher distilled, and its student not attacked", _distil(size, "base", noise_alpha, 1.0)
-    content |= {"name": "distil", "summary": summary, "attacks": {}, "distil": made}
-    return build_recipe(content, overrides, f"preset '{size}'")
+    noise_alpha: float | None = None
+
+    def recipe(self) -> Recipe:
+        """The recipe. Raises UserError also where the noise lies outside [0, 1]; see `RobustifyRequest.recipe`."""
+        size = size_of(self.given)
+        made = _distil(size, "base", self.noise_alpha, 1.0)
+        summary = "A given teacher distilled, and its student not attacked"
+        content = _study(self) | {"name": "distil", "summary": summary, "attacks": {}, "distil": made}
+        return build_recipe(content, self.overrides, f"preset '{size}'")
 
 
 def noise_for(size: str, budget: float) -> float:
@@ -107,21 +114,24 @@ def _check_method(method: str) -> None:
         raise UserError(f"no method '{method}'; {nearest(method, names('methods'))} (undo list methods)")
 
 
-def _given(model: str, texts: Settings, suite: str, adapter: str | None) -> tuple[str, Settings]:
-    """The size of a given model, and the settings of a study that starts at it."""
-    shares = SHARES_OF_ANSWERS if texts["forget"].get("prompt_field") else SHARES
-    content = suite_for(model, texts | {"shares": shares}, suite) | {"pretrained": pretrained(model, adapter)}
-    weights = models.find_model(model).weights
-    return next(name for most, name in PRESETS if weights <= most), content
+def size_of(given: GivenModel) -> str:
+    """The preset for a model of its size."""
+    return next(name for most, name in PRESETS if given.weights <= most)
+
+
+def _study(request: Request, suite: str = "quick") -> Settings:
+    """The settings of a study that starts at the given model."""
+    shares = SHARES_OF_ANSWERS if request.texts["forget"].get("prompt_field") else SHARES
+    return suite_for(request.given, request.texts | {"shares": shares}, suite) | request.common()
 
 
 def _preset(size: str) -> Settings:
     return yaml.safe_load((files("undo.recipes") / "presets" / f"{size}.yaml").read_text(encoding="utf-8"))
 
 
-def _suppress(size: str, method: str, model: str) -> Settings:
+def _suppress(given: GivenModel, method: str) -> Settings:
     """A teacher of the method, by the preset."""
-    return {method: _preset(size)["suppress"] | {"method": _method(method, models.find_model(model).layers)}}
+    return {method: _preset(size_of(given))["suppress"] | {"method": _method(method, given.layers)}}
 
 
 def _distil(size: str, teacher: str, alpha: float | None, budget: float) -> Settings:

@@ -40,19 +40,19 @@ def build_llama(
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return with_probed_head(LlamaForCausalLM(config))
+        return LlamaForCausalLM(config)
 
 
 def untrained_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the same architecture with weights by its own initialiser; the seed alone decides them."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return with_probed_head(type(model)(copy.deepcopy(model.config)))
+        return type(model)(copy.deepcopy(model.config))
 
 
 def load_model(folder: Path) -> PreTrainedModel:
     """A model from a Hugging Face folder with fp32 master weights (bf16 weights swallow small updates)."""
-    return with_probed_head(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
 
 
 def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -64,4 +64,4 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folde
 def freeze(model: PreTrainedModel) -> PreTrainedModel:
     """The model itself, on the device, in evaluation mode and without gradients."""
     model.to(pick_device())  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
-    return model.eval().requires_grad_(False)
+    return with_probed_head(model.eval().requires_grad_(False))

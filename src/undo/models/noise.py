@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 
-from undo.models.head import with_probed_head
 from undo.models.layers import matching_parameters
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
@@ -58,7 +57,7 @@ def perturb(
                 draw = xavier_uniform_kernel if name in kernels else xavier_uniform
                 target = beta * draw(parameter, derive_seed(seed, name))
             parameter.mul_(1 - alpha).add_(target, alpha=alpha)
-    return with_probed_head(noised)
+    return noised
 
 
 def xavier_uniform(like: Tensor, seed: int) -> Tensor:

@@ -23,8 +23,8 @@ def file_digest(path: Path, again: bool = False) -> str:
         noted, digest = json.loads(known.read_text(encoding="utf-8"))
         if noted == note and not again:
             return digest
-    except (OSError, ValueError):
-        pass  # nothing is remembered, or half of it
+    except (OSError, ValueError, TypeError):
+        pass  # nothing is remembered, or not by us
     digest = _computed(path)
     _remember(known, json.dumps([note, digest]))
     return digest
@@ -36,8 +36,10 @@ def _computed(path: Path) -> str:
 
 
 def _note(path: Path) -> Path:
-    """Where a file's digest is remembered."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Where a file's digest is remembered. Without a home folder that is no place that can be read or written."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    if not home.is_absolute():
+        return Path(os.devnull, "no-home")
     return home / "undo" / "digests" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
 
 

@@ -39,8 +39,9 @@ class Traits:
     bytes_per_weight: int = 8
     """Peak memory per weight of the model, all fp32. Training: the model, its gradient and AdamW's two moments (16)
     with a frozen model (4); without training: two models. 0 where no model is loaded, so that no GPU is needed."""
-    memory_setting: tuple[str, str] = ("distil.optim", "its micro_batches")
-    """Where a recipe lowers the peak memory: the group that holds `gradient_checkpointing`, and what cuts the rows."""
+    memory_setting: tuple[str, str] | None = None
+    """Where a recipe lowers the peak memory: the group that holds `gradient_checkpointing`, and what cuts the rows.
+    None for kinds that do not train."""
     costly: bool = False
     """Starts only once the given model is seen to know the forget texts."""
     informs: bool = False

@@ -38,7 +38,13 @@ class Noise(Spec):
 class Settings(SeededSettings):
     """Where a student starts, what it reads and learns from, and when it is done."""
 
-    traits: ClassVar[Traits] = Traits(version=5, output="model", bytes_per_weight=20, costly=True)
+    traits: ClassVar[Traits] = Traits(
+        version=5,
+        output="model",
+        bytes_per_weight=20,
+        memory_setting=("distil.optim", "its micro_batches"),
+        costly=True,
+    )
 
     model: Model | None = None
     """The shape of a student that starts untrained; None: the teacher's."""

@@ -206,13 +206,8 @@ class _Replication:
     """The stages of one seed."""
 
     def __init__(self, plan: Plan, imported: str | None, benchmarks: benchmark.Settings | None, seed: int) -> None:
-        self.plan, self.recipe, self.imported, self.benchmarks, self.seed = (
-            plan,
-            plan.recipe,
-            imported,
-            benchmarks,
-            seed,
-        )
+        self.plan, self.recipe, self.seed = plan, plan.recipe, seed
+        self.imported, self.benchmarks = imported, benchmarks
         name = _dataset(plan.recipe).evaluation
         self.evaluation: Evaluation = load("evals", name)(name=name)  # type: ignore[assignment]
         self.certify = plan.recipe.audit is not None

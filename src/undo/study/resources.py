@@ -88,9 +88,10 @@ def _too_large(plan: Plan, need: float, free: float) -> str:
     assert plan.given is not None
     largest = max(plan.stages.values(), key=lambda stage: stage_bytes(plan, stage))
     what = f"'{largest.label}' needs about {_gb(need)} of memory for {plan.given.weights / 1e6:,.0f}M weights in fp32"
-    if MARGIN * _fixed_bytes(plan, largest) > free:
+    setting = largest.settings.traits.memory_setting
+    if setting is None or MARGIN * _fixed_bytes(plan, largest) > free:
         return f"{what}, {_gb(free)} are free; use a machine or GPU with more, or a smaller model"
-    place, less = largest.settings.traits.memory_setting
+    place, less = setting
     return f"{what}, {_gb(free)} are free; set {place}.gradient_checkpointing=true, or {less} for fewer rows at once"
 
 

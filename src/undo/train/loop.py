@@ -89,7 +89,7 @@ def start(model: PreTrainedModel, job: FitJob, checkpoints: Checkpoints | None =
     device = pick_device()
     reset_peak_memory(device)
     model.to(device).train()  # pyright: ignore[reportArgumentType]  # transformers' wrapper of `to` hides self
-    models.with_probed_head(model)  # copies and wrapped models were not loaded
+    models.with_probed_head(model)  # before anything is counted
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(job.trainable is None or name in job.trainable)
     if job.optim.gradient_checkpointing:  # the reentrant kind trains nothing where the inputs need no gradient

@@ -174,17 +174,16 @@ def test_rmu_finds_the_down_projections_of_every_family(family):
 
 
 def test_patterns_that_match_nothing_are_refused_with_the_nearest_before_anything_runs(tmp_path, corpus):
-    from undo.given.robustify import recipe_of_suppress
+    from undo.given.robustify import SuppressRequest
     from undo.spec.load import build_recipe
     from undo.study.plan import make_plan
 
     models.save_model(tiny("gpt_neox"), corpus.tokenizer, tmp_path / "given")
     for domain in ("forget", "retain"):
         (tmp_path / f"{domain}.txt").write_text("\n".join(f"{domain} {n}+{n}={2 * n}" for n in range(60)))
-    from undo.data.own import own_texts
-
-    texts = own_texts(str(tmp_path / "forget.txt"), str(tmp_path / "retain.txt"))
-    recipe = recipe_of_suppress(str(tmp_path / "given"), texts, "rmu")
+    recipe = SuppressRequest(
+        tmp_path / "given", tmp_path / "forget.txt", tmp_path / "retain.txt", method="rmu"
+    ).recipe()
     assert make_plan(recipe)
     wrong = recipe.model_dump(mode="json")
     wrong["suppress"]["rmu"]["method"]["parameters"] = [r"mlp\.dense_4h_to_hh"]
