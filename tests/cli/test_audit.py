@@ -15,8 +15,9 @@ from tests import planted
 from tests.place import PASSWORD, Done, Place, undo
 from undo import api, models
 from undo.cli.errors import exit_code
+from undo.given.attack_result import AttackResult
 from undo.given.audit import suites
-from undo.given.certificate import Row, _model_identity, _suite
+from undo.given.certificate import _model_identity, _suite
 from undo.given.verdict import suite_in_words
 from undo.models.folder import ADAPTER_FILES
 from undo.report.certificate import worst_of_attacks
@@ -219,7 +220,7 @@ def test_a_certificate_of_two_seeds_would_be_of_no_model(place):
 
 def test_the_worst_of_equals_is_the_one_that_brought_most_back(audited):
     """Without a fraction, or where all is recovered, the score decides which row a table shows."""
-    row = Row(**audited[1]["attacks"][0])
+    row = AttackResult(**audited[1]["attacks"][0])
     rows = [replace(row, attack="x", recovery=score, recovered_fraction=None) for score in (0.2, 0.85, 0.4)]
     for higher, worst in ((True, 0.85), (False, 0.2)):
         certificate: Any = SimpleNamespace(attacks=rows, metric={"higher_is_better": higher})

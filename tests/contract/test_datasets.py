@@ -84,7 +84,7 @@ def test_items_are_well_formed(dataset):
 def test_every_domain_is_asked_for_validation_and_test(dataset):
     asked = {(item.split, item.domain) for item in dataset.items()}
     assert asked >= {(split, domain) for split in ("valid", "test") for domain in DOMAINS}
-    assert {domain for _, domain in asked} == set(dataset.asked())
+    assert {domain for _, domain in asked} == set(dataset.eval_domains())
 
 
 @every_dataset

@@ -149,7 +149,7 @@ def test_changing_one_attack_rate_computes_only_that_variant(smoke):
 def test_a_pilot_asks_the_validation_split_of_the_same_models(smoke, tmp_path):
     """It says so, and is no evidence: settings are chosen by it."""
     shutil.copytree(smoke.out / "artifacts", tmp_path / "artifacts", copy_function=os.link)
-    few = ["attacks.relearn.skills=[forget]", "attacks.relearn.attack.learning_rates=[1e-3]", "asks=valid"]
+    few = ["attacks.relearn.skills=[forget]", "attacks.relearn.attack.learning_rates=[1e-3]", "eval_split=valid"]
     command = [sys.executable, "-m", "undo", "run", "smoke", *few, "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import torch
 
 from undo import data, models, stages, train
 from undo.attacks import AdversaryContext
-from undo.data.batches import Stream
+from undo.data.batches import RowStream
 from undo.spec.recipe import Optim
 from undo.spec.registry import load
 from undo.stages import Context
@@ -139,7 +139,7 @@ def test_the_schedule_does_not_know_how_much_data_there_is(untrained, corpus, tm
     rows, rates = corpus.rows("retain", "train"), []
     none = data.domain_batches(corpus, ["retain"], "train", 4, seed=1)(0).forget
     for number in (3, len(rows)):
-        stream = Stream(np.asarray(rows[:number]), 4, corpus.pad, seed=1)
+        stream = RowStream(np.asarray(rows[:number]), 4, corpus.pad, seed=1)
         job = train.FitJob(
             objective=next_token_loss,
             batch_at=lambda step, stream=stream: data.Batch(stream(step), none),

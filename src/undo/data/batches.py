@@ -82,7 +82,7 @@ def token_batch(rows_BT: np.ndarray, pad: int, index: np.ndarray | None = None) 
     return TokenBatch(ids_BT.clamp(min=0), targets_BT, index=index)
 
 
-class Stream:
+class RowStream:
     """Endless batches of a packed array, reshuffled every epoch; a step always gets the same rows.
 
     A batch holds a row once: where there are fewer rows than `batch_rows`, it is all of them, since twice the same row
@@ -172,7 +172,7 @@ def labelled_batches(corpus: Corpus, batch_rows: int, seed: int, labels: Labels)
         "forget": np.concatenate([forget[:right], retain[others:]]),
     }
     streams = [
-        Stream(rows[domain], batch_rows, corpus.pad, derive_seed(seed, domain, "train")) for domain in Batch._fields
+        RowStream(rows[domain], batch_rows, corpus.pad, derive_seed(seed, domain, "train")) for domain in Batch._fields
     ]
     return lambda step: Batch(*(stream(step) for stream in streams))
 
@@ -190,7 +190,7 @@ def filtered_batches(
     parts = [token_batch(rows[start : start + 64], corpus.pad) for start in range(0, len(rows), 64)]
     order = torch.cat([loss_of(part).cpu() for part in parts]).argsort(stable=True).numpy()
     kept = rows[np.sort(order[: max(1, round(share * len(rows)))])]
-    stream, none = Stream(kept, batch_rows, corpus.pad, derive_seed(seed, "filtered")), _no_rows(corpus)
+    stream, none = RowStream(kept, batch_rows, corpus.pad, derive_seed(seed, "filtered")), _no_rows(corpus)
     return lambda step: Batch(retain=stream(step), forget=none)
 
 
@@ -215,7 +215,7 @@ def mixed_adversary_batches(
 
 def text_batches(corpus: Corpus, texts: list[str], batch_rows: int, seed: int) -> Callable[[int], Batch]:
     """Batches of texts of one's own, packed like the corpus and counted as forget rows."""
-    stream, none = Stream(corpus.pack(texts), batch_rows, corpus.pad, derive_seed(seed, "texts")), _no_rows(corpus)
+    stream, none = RowStream(corpus.pack(texts), batch_rows, corpus.pad, derive_seed(seed, "texts")), _no_rows(corpus)
     return lambda step: Batch(retain=none, forget=stream(step))
 
 
@@ -228,6 +228,6 @@ def _no_rows(corpus: Corpus) -> TokenBatch:
     return token_batch(np.empty((0, corpus.tokenizer.model_max_length), dtype=np.int32), corpus.pad)
 
 
-def _stream(corpus: Corpus, domain: Domain, role: str, batch_rows: int, seed: int, mixture: bool = False) -> Stream:
+def _stream(corpus: Corpus, domain: Domain, role: str, batch_rows: int, seed: int, mixture: bool = False) -> RowStream:
     own_seed = derive_seed(seed, domain, role)
-    return Stream(corpus.rows(domain, role), batch_rows, corpus.pad, own_seed, mixture)
+    return RowStream(corpus.rows(domain, role), batch_rows, corpus.pad, own_seed, mixture)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from undo.data.dataset import DOMAINS, Dataset, Document, Domain, Item, Pair, whole
+from undo.data.dataset import DOMAINS, Dataset, Document, Domain, Item, PromptAndAnswer, whole
 from undo.data.packing import as_prompt, pack, token_ids
 from undo.data.tokenizer import encode_texts, load_tokenizer, opening_id, row_padding, same_opening, train_tokenizer
 from undo.spec.errors import UserError
@@ -82,10 +82,12 @@ def _closed(tokenizer: PreTrainedTokenizerBase, documents: Sequence[Document]) -
 def _encoded(tokenizer: PreTrainedTokenizerBase, documents: Sequence[Document]) -> list[list[int]]:
     """The documents' own tokens, those of prompts marked as such."""
     encoded = encode_texts(tokenizer, [whole(document) for document in documents])
-    prompts = encode_texts(tokenizer, [document.prompt for document in documents if isinstance(document, Pair)])
+    prompts = encode_texts(
+        tokenizer, [document.prompt for document in documents if isinstance(document, PromptAndAnswer)]
+    )
     starts = iter(prompts)
     for ids, document in zip(encoded, documents, strict=True):
-        if isinstance(document, Pair):
+        if isinstance(document, PromptAndAnswer):
             start = same_opening(next(starts), ids)
             ids[:start] = as_prompt(ids[:start])
     return encoded

@@ -15,14 +15,14 @@ ItemSplit = Literal["valid", "test", "heldout"]
 DOMAINS: tuple[Domain, ...] = ("retain", "forget", "neutral")
 
 
-class Pair(NamedTuple):
+class PromptAndAnswer(NamedTuple):
     """A document whose beginning is only read: models are trained on the answer alone."""
 
     prompt: str
     answer: str
 
 
-Document = str | Pair
+Document = str | PromptAndAnswer
 
 
 def whole(document: Document) -> str:
@@ -66,7 +66,7 @@ class Dataset(Plugin, ABC):
 
     evaluation: ClassVar[str]
     licence: ClassVar[str]
-    apart: ClassVar[tuple[str, ...]] = ()
+    task_variant_fields: ClassVar[tuple[str, ...]] = ()
     """Settings, each a word or a number, that make another task of it; evidence tells studies of other values apart."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Dataset(Plugin, ABC):
     def items(self) -> Iterator[Item]:
         """Evaluation items of every domain and split; valid, test and heldout share no fact."""
 
-    def asked(self) -> tuple[Domain, ...]:
+    def eval_domains(self) -> tuple[Domain, ...]:
         """The domains that items ask about. Attacks are run on no others."""
         return DOMAINS
 

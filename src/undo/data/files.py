@@ -16,7 +16,7 @@ import yaml
 
 from undo.data.json_files import json_rows
 from undo.data.plain_text import documents_in
-from undo.data.rows import Row, plain_row
+from undo.data.rows import SourceRow, plain_row
 from undo.data.tables import arrow_rows, csv_rows, is_saved, parquet_rows, saved_rows
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
@@ -30,7 +30,7 @@ OPENERS: Mapping[str, Callable[[bytes], bytes]] = {
 JSON = {".json": False, ".jsonl": True, ".ndjson": True}
 """Whether every value in it is a row."""
 SEPARATED = {".csv": ",", ".tsv": "\t"}
-BINARY: Mapping[str, Callable[[Any, str], Iterator[Row]]] = {
+BINARY: Mapping[str, Callable[[Any, str], Iterator[SourceRow]]] = {
     ".parquet": parquet_rows,
     ".arrow": arrow_rows,
     ".feather": arrow_rows,
@@ -53,7 +53,7 @@ ENOUGH_FILES = 30
 """So many files of text in a folder are divided among the readers as they are; fewer by their documents."""
 
 
-def local_rows(path: Path, split: str | None = None, config: str | None = None) -> Iterator[Row]:
+def local_rows(path: Path, split: str | None = None, config: str | None = None) -> Iterator[SourceRow]:
     """The rows of a file, or of every file of a folder in the order of their names.
 
     `split` names the files of a folder that are read, as `train-00000.parquet`, and `config` those of a configuration
@@ -169,7 +169,7 @@ def _kind(file: Path) -> str:
     return "rows" if suffix in JSON or suffix in SEPARATED or suffix in BINARY else "text"
 
 
-def _file_rows(file: Path, name: str) -> Iterator[Row]:
+def _file_rows(file: Path, name: str) -> Iterator[SourceRow]:
     suffix = _suffix(file)
     if suffix in UNREAD:
         raise UserError(f"'{name}': {suffix} files are not read; {UNREAD[suffix]}")
@@ -188,7 +188,7 @@ def _file_rows(file: Path, name: str) -> Iterator[Row]:
         yield from _text_rows(text, name)
 
 
-def _text_rows(text: str, name: str) -> Iterator[Row]:
+def _text_rows(text: str, name: str) -> Iterator[SourceRow]:
     unit, parts = documents_in(text)
     for part in parts:
         yield plain_row(part.text, f"{name}, line {part.line}")._replace(unit=unit)

@@ -5,8 +5,8 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from undo.data.dataset import Document, Pair
-from undo.data.rows import Row, find_field
+from undo.data.dataset import Document, PromptAndAnswer
+from undo.data.rows import SourceRow, find_field
 from undo.spec.base import Spec
 from undo.spec.errors import UserError
 
@@ -52,7 +52,7 @@ class Turn(NamedTuple):
     text: str
 
 
-def document_of(row: Row, form: Form) -> Made:
+def document_of(row: SourceRow, form: Form) -> Made:
     """The document of a row. Raises UserError, with the row's place, where a field cannot be read."""
     try:
         made = _document(row, form)
@@ -79,7 +79,7 @@ def turns_of(value: Any) -> list[Turn] | None:
     return None
 
 
-def _document(row: Row, form: Form) -> Made:
+def _document(row: SourceRow, form: Form) -> Made:
     if row.plain:
         return _text(row.fields["text"])
     if form.prompt_field is None:
@@ -106,10 +106,10 @@ def _pair(parts: list[tuple[str, str]], answer: str, separator: str, remarks: tu
     prompt = "\n".join(part for _, part in parts)
     own = "\n".join(part for name, part in parts if name not in SYSTEM)
     apart = prompt[-1].isspace() or text[0].isspace()
-    return Made(Pair(prompt, text if apart else separator + text), own or prompt, remarks)
+    return Made(PromptAndAnswer(prompt, text if apart else separator + text), own or prompt, remarks)
 
 
-def _chat(row: Row, parts: list[tuple[str, str]], form: Form) -> Made:
+def _chat(row: SourceRow, parts: list[tuple[str, str]], form: Form) -> Made:
     """The last answer of a chat, after the given parts and all that was said before it: every turn ends its line."""
     value = find_field(row, form.text_field)
     turns = turns_of(value) or []
@@ -130,7 +130,7 @@ def _said(content: Any) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _prompt(row: Row, name: str) -> str:
+def _prompt(row: SourceRow, name: str) -> str:
     """A part of a prompt; nothing where the row lacks it."""
     if name.partition(".")[0] not in row.fields:
         return ""
@@ -140,7 +140,7 @@ def _prompt(row: Row, name: str) -> str:
     return _words(row, name, value) or ""
 
 
-def _answer(row: Row, form: Form) -> tuple[str | None, tuple[str, ...]]:
+def _answer(row: SourceRow, form: Form) -> tuple[str | None, tuple[str, ...]]:
     value, remarks = find_field(row, form.text_field), ()
     if form.choices_field is not None and value is not None and (choices := _choices(row, form.choices_field)):
         return _chosen(row, *choices, value), remarks
@@ -155,14 +155,14 @@ def _answer(row: Row, form: Form) -> tuple[str | None, tuple[str, ...]]:
     return _words(row, form.text_field, value), remarks
 
 
-def _inner(row: Row, field: str, value: Mapping[str, Any]) -> Any:
+def _inner(row: SourceRow, field: str, value: Mapping[str, Any]) -> Any:
     if found := next((name for name in INNER if name in value), None):
         return value[found]
     names = ", ".join(f"{field}.{name}" for name in value) or "it is empty"
     raise UserError(f"{row.place}: field '{field}' holds a group of fields, not text; name one of them: {names}")
 
 
-def _words(row: Row, field: str, value: Any) -> str | None:
+def _words(row: SourceRow, field: str, value: Any) -> str | None:
     """A value as it would be written. Raises UserError for what is no text, number or truth value."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
@@ -180,7 +180,7 @@ def _words(row: Row, field: str, value: Any) -> str | None:
     )
 
 
-def _chosen(row: Row, labels: list[str], choices: list[str], value: Any) -> str:
+def _chosen(row: SourceRow, labels: list[str], choices: list[str], value: Any) -> str:
     """The words of the choice that an answer names: by its label, its letter, its words, or its place from 0."""
     if isinstance(value, list) and len(value) == 1:
         (value,) = value
@@ -198,7 +198,7 @@ def _chosen(row: Row, labels: list[str], choices: list[str], value: Any) -> str:
     return choices[place]
 
 
-def _choices(row: Row, field: str) -> tuple[list[str], list[str]] | None:
+def _choices(row: SourceRow, field: str) -> tuple[list[str], list[str]] | None:
     """Labels and words; None where a row has no choices."""
     names = parts_of(field, list(row.fields))
     value = find_field(row, field) if len(names) == 1 else [find_field(row, name) for name in names]

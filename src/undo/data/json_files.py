@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from undo.data.rows import Row, plain_row
+from undo.data.rows import SourceRow, plain_row
 from undo.spec.errors import UserError
 
 _BETWEEN = re.compile(r"[\s,]*")  # a comma after a row, as of a list that was cut into lines, changes nothing
@@ -17,7 +17,7 @@ class _Value(NamedTuple):
     line: int
 
 
-def json_rows(text: str, name: str, lines: bool) -> Iterator[Row]:
+def json_rows(text: str, name: str, lines: bool) -> Iterator[SourceRow]:
     """The rows of a file called `name`; `lines`: whether it says by its name that every value is a row.
 
     Raises UserError with the line of what is no JSON, or no row.
@@ -69,10 +69,10 @@ def _reason(error: Exception, line: int) -> str:
     return f"no complete JSON ({error.msg[0].lower()}{error.msg[1:]}, {where}); mend or remove it"
 
 
-def _row(value: Any, place: str) -> Row:
+def _row(value: Any, place: str) -> SourceRow:
     """A text alone is a document."""
     if isinstance(value, dict):
-        return Row(value, place)
+        return SourceRow(value, place)
     if isinstance(value, str):
         return plain_row(value, place)
     raise UserError(f"{place}: a row must be an object with fields, not {_kind(value)}")
@@ -82,7 +82,7 @@ def _kind(value: Any) -> str:
     return {list: "a list", bool: "true or false", type(None): "null"}.get(type(value), "a number")
 
 
-def _inside(table: dict[str, Any], name: str) -> Iterator[Row]:
+def _inside(table: dict[str, Any], name: str) -> Iterator[SourceRow]:
     """The rows in the only list of objects that an object has, of its columns, or itself as one row."""
     lists = {key: value for key, value in table.items() if isinstance(value, list)}
     holders = [key for key, value in lists.items() if value and all(isinstance(row, dict) for row in value)]

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from undo.data.dataset import Dataset, Document, Pair, whole
+from undo.data.dataset import Dataset, Document, PromptAndAnswer, whole
 from undo.data.files import files_of, kinds_of
 from undo.data.forms import SYSTEM, parts_of
-from undo.data.sources import HUB_NAME, Reading, Rows, Source, fields_of, read_source
+from undo.data.sources import HUB_NAME, Location, Reading, Source, fields_of, read_source
 from undo.data.tables import is_saved, splits_of
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
@@ -42,7 +42,7 @@ def own_texts(
     of either, `prompt` and `answer` for both); separator, what stands between a prompt
     and its answer, None for what the model before unlearning knows better (`Form`).
     Rows hold a document (`text`), a prompt and its answer (`PROMPTS`, `ANSWERS`), or a chat; prompts are read and never
-    trained on. Files and folders are read to their end, a data set of the hub up to the usual limit of `Rows`.
+    trained on. Files and folders are read to their end, a data set of the hub up to the usual limit of `Location`.
     Raises UserError where one cannot be read, may be read in two ways, holds too little, or is mostly the other.
     """
     named = _named(fields or {})
@@ -51,7 +51,7 @@ def own_texts(
         if not path:
             raise UserError(f"--{option} is empty; name a file, a folder or a data set of the hub")
     places = {option: _place(path) for option, path in paths.items()}
-    known = {option: fields_of(Rows(**place)) for option, place in places.items()}
+    known = {option: fields_of(Location(**place)) for option, place in places.items()}
     _refuse_unknown(named, known)
     sources = {
         option: place | _form(option, paths[option], known[option], named, separator)
@@ -86,9 +86,9 @@ def _place(path: str) -> dict[str, Any]:
     """Where the rows are: of the hub as owner/name:configuration/split@revision, of a folder as folder:.../..."""
     found = PLACE.fullmatch(path)
     place = {name: value for name, value in found.groupdict().items() if value} if found else {}
-    if Rows(path=path).local() or not place:
+    if Location(path=path).local() or not place:
         place = {"path": path}
-    if here := Rows(path=place["path"]).local():
+    if here := Location(path=place["path"]).local():
         return ({"split": None} if here.is_dir() else {}) | place | {"limit": None}
     return place if HUB_NAME.fullmatch(place["path"]) else {"path": path}
 
@@ -211,8 +211,10 @@ def _overlap_notes(forgotten: Reading, kept: Reading) -> Iterator[str]:
     shared = _shared(forgotten, kept)
     if shared:
         yield _in_both(shared, forgotten)
-    prompts = {_plain(document.prompt) for document in kept.owners if isinstance(document, Pair)}
-    asked = [document for document in forgotten.owners if isinstance(document, Pair) and document not in shared]
+    prompts = {_plain(document.prompt) for document in kept.owners if isinstance(document, PromptAndAnswer)}
+    asked = [
+        document for document in forgotten.owners if isinstance(document, PromptAndAnswer) and document not in shared
+    ]
     if both := [document.prompt for document in asked if _plain(document.prompt) in prompts]:
         yield f"{len(both)} prompts of --forget stand in --retain with other answers (first: {_shown(both[0])})"
 

@@ -10,7 +10,7 @@ Fields = Mapping[str, Any]
 """What a row holds, by the names of its fields."""
 
 
-class Row(NamedTuple):
+class SourceRow(NamedTuple):
     """One row. `plain` ones are documents by themselves, of a file of text, whatever fields are asked for.
 
     `place` is what errors name, such as `facts.jsonl, line 7`; `unit` is what it was in its file (row, line,
@@ -24,12 +24,12 @@ class Row(NamedTuple):
     owner: str = ""
 
 
-def plain_row(text: str, place: str) -> Row:
+def plain_row(text: str, place: str) -> SourceRow:
     """A row that is a document."""
-    return Row({"text": text}, place, plain=True)
+    return SourceRow({"text": text}, place, plain=True)
 
 
-def read_field(row: Row, field: str, kind: type, what: str) -> Any:
+def read_field(row: SourceRow, field: str, kind: type, what: str) -> Any:
     """A row's field of a kind, such as str, which people call `what`. Raises UserError where it is no such one."""
     value = find_field(row, field)
     if not isinstance(value, kind):
@@ -37,7 +37,7 @@ def read_field(row: Row, field: str, kind: type, what: str) -> Any:
     return value
 
 
-def find_field(row: Row, field: str) -> Any:
+def find_field(row: SourceRow, field: str) -> Any:
     """A row's field; `answers.text` is a field of the field `answers`. Raises UserError where there is none."""
     if field in row.fields:
         return row.fields[field]

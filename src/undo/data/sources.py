@@ -14,14 +14,14 @@ from pydantic import Field
 from undo.data.dataset import Document
 from undo.data.files import SPLITS, SUFFIXES, local_rows, stamp_of
 from undo.data.forms import Form, document_of, parts_of
-from undo.data.rows import Row
+from undo.data.rows import SourceRow
 from undo.spec.base import Spec, nearest
 from undo.spec.errors import UserError
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
-class Rows(Spec):
+class Location(Spec):
     """Where rows are."""
 
     path: str = Field(min_length=1)
@@ -44,7 +44,7 @@ class Rows(Spec):
             return None
 
 
-class Source(Rows, Form):
+class Source(Location, Form):
     """Where the texts of a domain are, and which fields hold them."""
 
 
@@ -80,7 +80,7 @@ def read_documents(source: Source) -> tuple[Document, ...]:
     return tuple(read_source(source).owners)
 
 
-def fields_of(source: Rows) -> list[str]:
+def fields_of(source: Location) -> list[str]:
     """The names of the fields of its rows, none where all are texts; of a data set of the hub those of its first row.
 
     Raises UserError where it cannot be read.
@@ -89,7 +89,7 @@ def fields_of(source: Rows) -> list[str]:
     return list(dict.fromkeys(name for row in rows if not row.plain for name in row.fields))
 
 
-def read_rows(source: Rows) -> Iterator[Row]:
+def read_rows(source: Location) -> Iterator[SourceRow]:
     """Its rows, up to its limit. Raises UserError where it cannot be read."""
     place = source.local()
     if place is None:
@@ -127,7 +127,7 @@ def _read(source: Source, stamp: Any) -> Reading:
     return found._replace(rows=rows, repeated=repeated, fields=list(fields))
 
 
-def _refuse_unknown(source: Source, row: Row | None, fields: list[str]) -> None:
+def _refuse_unknown(source: Source, row: SourceRow | None, fields: list[str]) -> None:
     """A prompt's field may be missing in a row, but not in all."""
     if row is None or source.prompt_field is None:
         return
@@ -150,7 +150,7 @@ def _refuse_missing(path: str) -> None:
     raise UserError(f"cannot read '{path}': there is no such file or folder{hint}")
 
 
-def _hub_rows(source: Rows) -> Iterator[Row]:
+def _hub_rows(source: Location) -> Iterator[SourceRow]:
     """The rows of a data set of the hub. Whatever goes wrong there or on the way is one clear line."""
     if importlib.util.find_spec("datasets") is None:
         raise UserError(
@@ -164,7 +164,7 @@ def _hub_rows(source: Rows) -> Iterator[Row]:
     try:
         rows: Any = load_dataset(source.path, source.config, split=split, streaming=True, **version)
         for number, fields in enumerate(rows, 1):
-            yield Row(fields, f"{source.path}, row {number}")
+            yield SourceRow(fields, f"{source.path}, row {number}")
     except Exception as error:  # a network's, a server's, a library's: there is no list of them
         reason = " ".join(str(error).split())[:400] or type(error).__name__
         named = "name configuration and split as owner/name:configuration/split"

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from undo.data.rows import Row
+from undo.data.rows import SourceRow
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
 
 
-def csv_rows(text: str, name: str, separator: str) -> Iterator[Row]:
+def csv_rows(text: str, name: str, separator: str) -> Iterator[SourceRow]:
     """The rows of a CSV file, whose first line names the fields; an empty cell is text without a letter.
 
     Semicolons part the cells where the first line has no comma, as some spreadsheets write them. Raises UserError with
@@ -36,12 +36,12 @@ def csv_rows(text: str, name: str, separator: str) -> Iterator[Row]:
                 raise UserError(f"{name}, line {reader.line_num}: {many}; put cells that hold a '{found}' in quotes")
             if cells:
                 padded = cells + [None] * (len(names) - len(cells))
-                yield Row(dict(zip(names, padded, strict=True)), f"{name}, line {reader.line_num}")
+                yield SourceRow(dict(zip(names, padded, strict=True)), f"{name}, line {reader.line_num}")
     except csv.Error as error:
         raise UserError(f"{name}, line {reader.line_num}: {error}; close its quotes, or double those inside") from None
 
 
-def parquet_rows(file: Any, name: str) -> Iterator[Row]:
+def parquet_rows(file: Any, name: str) -> Iterator[SourceRow]:
     """The rows of a Parquet file (a path, or an open one). Raises UserError where it is none."""
     arrow = _pyarrow(name)
     try:
@@ -51,7 +51,7 @@ def parquet_rows(file: Any, name: str) -> Iterator[Row]:
         raise _unreadable(name, "Parquet", error) from None
 
 
-def arrow_rows(file: Any, name: str) -> Iterator[Row]:
+def arrow_rows(file: Any, name: str) -> Iterator[SourceRow]:
     """The rows of an Arrow file or stream (a path, or an open one). Raises UserError where it is none."""
     arrow = _pyarrow(name)
     try:
@@ -77,7 +77,7 @@ def splits_of(folder: Path) -> list[str]:
     return [Path(str(part)).name for part in _described(listed, "splits")] if listed.is_file() else []
 
 
-def saved_rows(folder: Path, split: str | None) -> Iterator[Row]:
+def saved_rows(folder: Path, split: str | None) -> Iterator[SourceRow]:
     """The rows of a data set that `save_to_disk` wrote; without a split those of all splits.
 
     Raises UserError where there is no such split, or what the folder names is not there.
@@ -102,12 +102,12 @@ def _described(file: Path, key: str) -> list[Any]:
     return found
 
 
-def _numbered(batches: Iterator[list[dict[str, Any]]], name: str) -> Iterator[Row]:
+def _numbered(batches: Iterator[list[dict[str, Any]]], name: str) -> Iterator[SourceRow]:
     number = 0
     for batch in batches:
         for fields in batch:
             number += 1
-            yield Row(fields, f"{name}, row {number}")
+            yield SourceRow(fields, f"{name}, row {number}")
 
 
 def _pyarrow(name: str) -> Any:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from undo.objectives.predictions import Predictions
 
 
-class Questions(NamedTuple):
+class EncodedItems(NamedTuple):
     """Items of similar length, padded on the right.
 
     rows marks as targets what a right answer must predict; places (N) are the flat positions that predict it, owners
@@ -28,7 +28,7 @@ class Questions(NamedTuple):
     items: list[int]
 
 
-class Asked(NamedTuple):
+class AskedPositions(NamedTuple):
     """A model's predictions at the N asked positions: the right tokens (N), the row that each belongs to (N)."""
 
     predictions: Predictions
@@ -45,7 +45,7 @@ class Asked(NamedTuple):
         return self.sum_by_row(values_N) / self.sum_by_row(values_N.new_ones(len(values_N)))
 
 
-def encode(tokenizer: Any, items: list[Item], batch_tokens: int) -> list[Questions]:
+def encode(tokenizer: Any, items: list[Item], batch_tokens: int) -> list[EncodedItems]:
     """The items' prompts and answers in batches of at most `batch_tokens` padded tokens.
 
     What exceeds the model's context is cut off: from the left of the prompt, and where the answer alone is too long,
@@ -62,7 +62,7 @@ def encode(tokenizer: Any, items: list[Item], batch_tokens: int) -> list[Questio
     return [_questions([encoded[index] for index in group], group) for group in groups]
 
 
-def score(model: Any, encoded: list[Questions], of_rows: Callable[[Asked], Tensor]) -> list[float]:
+def score(model: Any, encoded: list[EncodedItems], of_rows: Callable[[AskedPositions], Tensor]) -> list[float]:
     """`of_rows` gives each row (B) its score; returns them in the items' order.
 
     One forward pass per batch; the logits are computed where an answer is asked for, and nowhere else.
@@ -78,7 +78,7 @@ def score(model: Any, encoded: list[Questions], of_rows: Callable[[Asked], Tenso
     return scores
 
 
-def token_losses(asked: Asked) -> Tensor:
+def token_losses(asked: AskedPositions) -> Tensor:
     """(N) nats of each right token, with no more than a chunk of logits in memory."""
     import torch
 
@@ -108,7 +108,7 @@ def _by_length(lengths: list[int], batch_tokens: int) -> list[list[int]]:
     return groups
 
 
-def _questions(encoded: list[tuple[list[int], int]], items: list[int]) -> Questions:
+def _questions(encoded: list[tuple[list[int], int]], items: list[int]) -> EncodedItems:
     import torch
 
     from undo.data.batches import TokenBatch
@@ -120,12 +120,12 @@ def _questions(encoded: list[tuple[list[int], int]], items: list[int]) -> Questi
     for row, (ids, start) in enumerate(encoded):
         targets_BT[row, start - 1 : len(ids) - 1] = ids_BT[row, start : len(ids)]
     places_N = (targets_BT.flatten() != objectives.IGNORE).nonzero()[:, 0]
-    return Questions(TokenBatch(ids_BT, targets_BT), places_N, places_N // longest, items)
+    return EncodedItems(TokenBatch(ids_BT, targets_BT), places_N, places_N // longest, items)
 
 
-def _ask(model: Any, questions: Questions) -> Asked:
+def _ask(model: Any, questions: EncodedItems) -> AskedPositions:
     rows = questions.rows.to(model.device)
     places_N, owners_N = questions.places.to(model.device), questions.owners.to(model.device)
     predictions = models.predict(model, rows)
     at_places = predictions._replace(hidden=predictions.hidden.flatten(0, 1)[places_N])
-    return Asked(at_places, rows.targets.flatten()[places_N], owners_N, len(rows.ids))
+    return AskedPositions(at_places, rows.targets.flatten()[places_N], owners_N, len(rows.ids))

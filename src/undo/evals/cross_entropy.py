@@ -23,10 +23,10 @@ class CrossEntropy(Evaluation):
     batch_tokens: int = Field(4096, ge=1)
     """Tokens per forward pass; items are batched by length."""
 
-    def encode(self, tokenizer: Any, items) -> list[_questions.Questions]:
+    def encode(self, tokenizer: Any, items) -> list[_questions.EncodedItems]:
         """The items in batches of similar length."""
         return _questions.encode(tokenizer, items, self.batch_tokens)
 
-    def scores(self, model, encoded: list[_questions.Questions]) -> list[float]:
+    def scores(self, model, encoded: list[_questions.EncodedItems]) -> list[float]:
         """Nats per token of each item."""
         return _questions.score(model, encoded, lambda asked: asked.mean_by_row(_questions.token_losses(asked)))

@@ -26,16 +26,16 @@ class ExactMatch(Evaluation):
     batch_tokens: int = Field(4096, ge=1)
     """Tokens per forward pass; items are batched by length."""
 
-    def encode(self, tokenizer: Any, items) -> list[_questions.Questions]:
+    def encode(self, tokenizer: Any, items) -> list[_questions.EncodedItems]:
         """The items in batches of similar length."""
         return _questions.encode(tokenizer, items, self.batch_tokens)
 
-    def scores(self, model, encoded: list[_questions.Questions]) -> list[float]:
+    def scores(self, model, encoded: list[_questions.EncodedItems]) -> list[float]:
         """1 or 0 per item."""
         return _questions.score(model, encoded, _all_right)
 
 
-def _all_right(asked: _questions.Asked) -> Tensor:
+def _all_right(asked: _questions.AskedPositions) -> Tensor:
     """(B) whether each row's targets are all the most likely tokens."""
     wrong_N = objectives.greedy(asked.predictions) != asked.targets
     return asked.sum_by_row(wrong_N.float()) == 0

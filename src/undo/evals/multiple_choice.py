@@ -13,7 +13,7 @@ from undo.spec.errors import UserError
 class Choices(NamedTuple):
     """Every item's right answer and then its wrong ones, as questions; `sizes` says how many each item has."""
 
-    questions: list[_questions.Questions]
+    questions: list[_questions.EncodedItems]
     sizes: list[int]
 
 

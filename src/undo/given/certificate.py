@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from undo.given.attack_result import AttackResult
 from undo.given.audit import suite_for, suites
 from undo.given.bootstrap import Interval, ItemMeans, interval
-from undo.given.row import Row
 from undo.given.verdict import Case, headline, verdict
 from undo.models import find_adapter, find_folder
 from undo.spec.recipe import Pretrained, Recipe
@@ -45,9 +45,9 @@ class Certificate:
     metric: dict[str, Any]
     scale: dict[str, str]
     utility: dict[str, Any]
-    attacks: list[Row]
-    worst_case: Row
-    worst_unconstrained: Row
+    attacks: list[AttackResult]
+    worst_case: AttackResult
+    worst_unconstrained: AttackResult
     benchmarks: list[dict[str, Any]]
     outcome: str
     headline: str
@@ -159,11 +159,11 @@ def _text_identity(source: str) -> dict[str, str | None]:
     return {"name": path.resolve().name, "sha256": content_hash(path)}
 
 
-def _worst(rows: list[Row], higher_is_better: bool) -> Row:
+def _worst(rows: list[AttackResult], higher_is_better: bool) -> AttackResult:
     """By recovered fraction; among rows without one by specific recovery, and without that by recovery."""
     sign = 1 if higher_is_better else -1
 
-    def severity(row: Row) -> tuple[float, float, float]:
+    def severity(row: AttackResult) -> tuple[float, float, float]:
         fraction = -math.inf if row.recovered_fraction is None else row.recovered_fraction
         specific = -math.inf if row.specific_recovery is None else sign * row.specific_recovery
         return fraction, specific, sign * row.recovery
@@ -220,7 +220,7 @@ class _Findings:
             return {"zero": "what the model shows without an attack (at least guessing)", "one": one}
         return {}
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[AttackResult]:
         """The model without an attack, then every budget of every variant."""
         plain = {"step": 0, "forget_tokens": 0, "retain_loss": self.losses["model"]}
         rows = [self._row("none", {}, plain, self.plain["model"], self.plain.get("oracle"))]
@@ -232,7 +232,9 @@ class _Findings:
                     rows.append(self._row(run.attack, run.variant, point, answers, of_oracle))
         return rows
 
-    def _row(self, attack: str, variant: dict, point: dict[str, Any], answers: Answers, oracle: Answers | None) -> Row:
+    def _row(
+        self, attack: str, variant: dict, point: dict[str, Any], answers: Answers, oracle: Answers | None
+    ) -> AttackResult:
         own, swapped = answers
         means = ItemMeans([self.groups[place] for place in own])
         recovered, taught = means(list(own.values())), None if oracle is None else means([oracle.own[p] for p in own])
@@ -241,7 +243,7 @@ class _Findings:
             fraction, spread = self._fraction(recovered, taught, list(own), means)
         else:
             fraction, spread = self._share_apart(apart, list(swapped))
-        return Row(
+        return AttackResult(
             attack=attack,
             variant=variant,
             budget=point["step"],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from undo.given.row import Row
+from undo.given.attack_result import AttackResult
 
 WHOLE = 0.9
 """A share that came back from which on a skill counts as not gone at all."""
@@ -25,9 +25,9 @@ class Case:
     metric: dict[str, Any]
     scale: dict[str, str]
     utility: dict[str, Any]
-    attacks: list[Row]
-    worst_case: Row
-    worst_unconstrained: Row
+    attacks: list[AttackResult]
+    worst_case: AttackResult
+    worst_unconstrained: AttackResult
     failures: list[dict[str, str]]
     skipped: Sequence[dict[str, Any]] = ()
     suppressed: Any = None
@@ -54,7 +54,7 @@ class Case:
         """
         return self.worst_case.oracle is not None or self.worst_case.neutral is not None
 
-    def prefers_right(self, row: Row) -> bool:
+    def prefers_right(self, row: AttackResult) -> bool:
         """Whether right answers are shown to be likelier than those to other prompts."""
         spread = row.specific_recovery_interval
         return spread is not None and (spread[0] > 0 if self.metric["higher_is_better"] else spread[1] < 0)
@@ -100,7 +100,7 @@ def suite_in_words(suite: str) -> str:
     return f"'{name}'{' with changed settings' if changed else ''}"
 
 
-def _shown(plain: Row) -> bool:
+def _shown(plain: AttackResult) -> bool:
     """Whether the skill is there without an attack."""
     spread = plain.recovered_fraction_interval
     known = plain.recovered_fraction is not None and plain.recovered_fraction >= SHOWN
@@ -183,7 +183,7 @@ def _to_decide(case: Case) -> str:
     return "give more forget texts" if case.controlled else "give an --oracle to undo audit"
 
 
-def _most(worst: Row, case: Case) -> str:
+def _most(worst: AttackResult, case: Case) -> str:
     by, metric = "plain questions" if worst.attack == "none" else f"'{worst.attack}'{_setting(worst)}", case.metric
     shown = f"forget {_score(worst.recovery, metric)}"
     if worst.oracle is not None:
@@ -221,7 +221,7 @@ def _without_constraint(case: Case) -> list[str]:
     return [f"An adversary who need not keep the model useful got {back} by '{free.attack}'{_setting(free)} ({kept})."]
 
 
-def _undecided_attacks(attacks: Sequence[Row]) -> list[str]:
+def _undecided_attacks(attacks: Sequence[AttackResult]) -> list[str]:
     """Attacks that decide nothing here, since nothing tells what they would bring out of any model."""
     names = sorted({row.attack for row in attacks if not row.decides})
     if not names:
@@ -230,7 +230,7 @@ def _undecided_attacks(attacks: Sequence[Row]) -> list[str]:
     return [f"What {listed} brought out decides nothing: without a control it may be brought out of any model."]
 
 
-def _edge_of_the_grid(worst: Row, attacks: Sequence[Row]) -> list[str]:
+def _edge_of_the_grid(worst: AttackResult, attacks: Sequence[AttackResult]) -> list[str]:
     """Where the worst case lies at the end of an optimiser's learning rates, it may go on beyond."""
     rate, optimizer = (worst.variant.get(name) for name in ("learning_rate", "optimizer"))
     alike = [row for row in attacks if (row.attack, row.variant.get("optimizer")) == (worst.attack, optimizer)]
@@ -242,7 +242,7 @@ def _edge_of_the_grid(worst: Row, attacks: Sequence[Row]) -> list[str]:
     return [f"Its learning rate is the {which} that was tried; a {further} one may bring back more."]
 
 
-def _setting(row: Row) -> str:
+def _setting(row: AttackResult) -> str:
     values = [
         f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
         for name, value in row.variant.items()
@@ -251,7 +251,7 @@ def _setting(row: Row) -> str:
     return f" ({listed})" if listed else ""
 
 
-def _share(row: Row) -> str:
+def _share(row: AttackResult) -> str:
     """A recovered fraction with its interval."""
     assert row.recovered_fraction is not None
     spread = row.recovered_fraction_interval

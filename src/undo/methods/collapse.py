@@ -44,7 +44,7 @@ class Collapse(Method):
         retain, retain_flows = _flows(model, batch.retain, linears)
         forget, forget_flows = _flows(model, batch.forget, linears)
         gradients = self._gradients(retain_flows, forget_flows)
-        total = objectives.surrogate(self.retain_weight * retain - forget, [x.weight for x in linears], gradients)
+        total = objectives.surrogate_loss(self.retain_weight * retain - forget, [x.weight for x in linears], gradients)
         return LossTerms(total, {"retain_ce": retain, "forget_ce": forget})
 
     def _gradients(self, retain_flows: list[_Flow], forget_flows: list[_Flow]) -> list[Tensor]:

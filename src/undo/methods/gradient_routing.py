@@ -37,11 +37,11 @@ class GradientRouting(Method):
         parts, moving = self._forget_parts(model), models.movable(model)
         with _removed(parts):  # the gradient too: checkpointed layers compute once more for it
             retain = objectives.cross_entropy(models.predict(model, batch.retain), batch.retain.targets)
-            retain = objectives.surrogate(retain, moving, models.gradients(retain, moving))
+            retain = objectives.surrogate_loss(retain, moving, models.gradients(retain, moving))
         forget = objectives.cross_entropy(models.predict(model, batch.forget), batch.forget.targets)
         weights, masks = zip(*(pair for part in parts for pair in part.masks()), strict=True)
         slopes = [slope * mask for slope, mask in zip(models.gradients(forget, weights), masks, strict=True)]
-        total = retain + objectives.surrogate(forget, weights, slopes)
+        total = retain + objectives.surrogate_loss(forget, weights, slopes)
         return LossTerms(total, {"retain_ce": retain.detach(), "forget_ce": forget.detach()})
 
     def named_layers(self) -> tuple[int, ...]:

@@ -45,7 +45,7 @@ class SAM(Wrapper):
             slopes = models.gradients(forget.total, moving)
         retain = self.inner.loss(model, retain_rows, memo)
         parts = {name: forget.parts[name].detach() + retain.parts[name] for name in retain.parts}
-        return LossTerms(objectives.surrogate(forget.total, moving, slopes) + retain.total, parts)
+        return LossTerms(objectives.surrogate_loss(forget.total, moving, slopes) + retain.total, parts)
 
 
 def _uncounted(rows: TokenBatch) -> TokenBatch:

@@ -40,6 +40,6 @@ class TAR(Wrapper):
             attacked = objectives.uniform_kl(models.predict(model, rows), rows.targets)
             slopes = models.gradients(attacked, moving)
         inner = self.inner.loss(model, batch, memo)
-        resistance = objectives.surrogate(attacked, moving, slopes)
+        resistance = objectives.surrogate_loss(attacked, moving, slopes)
         total = inner.total + self.resistance_weight * resistance
         return LossTerms(total, {**inner.parts, "attacked_uniform_kl": attacked.detach()})

@@ -16,5 +16,5 @@ __getattr__ = lazy(
     "token_weighted_cross_entropy",
     divergence="TopTokens demoted_kl ensemble_kl forward_kl jensen_shannon top_forward_kl top_tokens uniform_kl",
     activation="activation_mse gaussian_mmd",
-    given="surrogate",
+    surrogate="surrogate_loss",
 )

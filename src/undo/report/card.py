@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from undo import __version__
-from undo.given.certificate import Certificate, Row
+from undo.given.attack_result import AttackResult
+from undo.given.certificate import Certificate
 from undo.given.verdict import suite_in_words
 from undo.report import rows as r
 from undo.report.certificate import worst_of_attacks
@@ -113,7 +114,7 @@ def attack_rows(own: Certificate, suppressed: Certificate) -> list[Cells]:
     ]
 
 
-def _worst(row: Row | None, form: r.Format) -> Cells:
+def _worst(row: AttackResult | None, form: r.Format) -> Cells:
     if row is None:
         return ["–", "–"]
     fraction = "–" if row.recovered_fraction is None else r.percent(row.recovered_fraction)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from undo.given.attack_result import AttackResult
 from undo.given.bootstrap import Interval
-from undo.given.certificate import Certificate, Row
+from undo.given.certificate import Certificate
 from undo.report import rows as r
 from undo.report.page import asset, template
 from undo.report.tables import Cell, Line, Table, benchmarks_table
@@ -53,28 +54,28 @@ def bars(certificate: Certificate) -> list[Bar]:
     return [_bar(row) for row in sorted(worst, key=_severity(certificate), reverse=True)]
 
 
-def worst_of_attacks(certificate: Certificate) -> dict[str, Row]:
+def worst_of_attacks(certificate: Certificate) -> dict[str, AttackResult]:
     """Each attack's row with the largest recovered fraction, within the utility constraint where it has such a row."""
-    worst: dict[str, Row] = {}
+    worst: dict[str, AttackResult] = {}
     for row in certificate.attacks:
         worst[row.attack] = max(worst.get(row.attack, row), row, key=_severity(certificate))
     return worst
 
 
-def _severity(certificate: Certificate) -> Callable[[Row], tuple[bool, float, float]]:
+def _severity(certificate: Certificate) -> Callable[[AttackResult], tuple[bool, float, float]]:
     """Sorts rows by how bad they are: what costs too much counts less than anything that does not; recovery decides
     between equal fractions, and where there are none.
     """
     sign = 1 if certificate.metric["higher_is_better"] else -1
 
-    def severity(row: Row) -> tuple[bool, float, float]:
+    def severity(row: AttackResult) -> tuple[bool, float, float]:
         fraction = -math.inf if row.recovered_fraction is None else row.recovered_fraction
         return row.within_utility and row.decides, fraction, sign * row.recovery
 
     return severity
 
 
-def _bar(row: Row) -> Bar:
+def _bar(row: AttackResult) -> Bar:
     fraction = row.recovered_fraction or 0.0
     low, high = (_place(value) for value in row.recovered_fraction_interval or (fraction, fraction))
     return Bar(row.attack, r.percent(fraction), _place(fraction), low, high - low, row.within_utility and row.decides)
@@ -98,7 +99,7 @@ def attacks_table(certificate: Certificate) -> Table:
     )
 
 
-def _line(row: Row, form: r.Format, paired: bool) -> Line:
+def _line(row: AttackResult, form: r.Format, paired: bool) -> Line:
     swapped = [_cell(row.neutral, form), _cell(row.specific_recovery, r.plain, row.specific_recovery_interval)]
     cells = [
         Cell(f"{row.budget:,}", row.budget),

@@ -50,7 +50,7 @@ def gather(records: dict[str, Results]) -> list[Evidence]:
 
     Searches attack nothing, and pilots are no evidence: settings are chosen by them.
     """
-    reported = {name: results for name, results in records.items() if results["recipe"].get("asks") != "valid"}
+    reported = {name: results for name, results in records.items() if results["recipe"].get("eval_split") != "valid"}
     attacked = [
         (name, r.of_attack(results, attack)) for name, results in reported.items() for attack in r.attacks(results)
     ]
@@ -152,7 +152,7 @@ def _setting(dataset: r.Row) -> str:
     """`arithmetic`, or `arithmetic (kept_operation mul)` where the task is not the usual one."""
     name = dataset["name"]
     plugin: Any = load("datasets", name) if name in names("datasets") else Dataset  # somebody else's may be missing
-    usual = {field: plugin.model_fields[field].default for field in plugin.apart}
+    usual = {field: plugin.model_fields[field].default for field in plugin.task_variant_fields}
     unusual = [f"{field} {dataset[field]}" for field in usual if dataset.get(field, usual[field]) != usual[field]]
     return f"{name} ({', '.join(unusual)})" if unusual else name
 

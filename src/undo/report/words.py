@@ -85,7 +85,7 @@ def findings(results: Results) -> list[Finding]:
 def caveats(results: Results) -> list[str]:
     """What a reader must know before believing the answer."""
     found = []
-    if results["recipe"].get("asks") == "valid":
+    if results["recipe"].get("eval_split") == "valid":
         found.append("A pilot: its questions are those by which settings are chosen, so no number of it is a result.")
     if len({row["seed"] for row in results["models"]}) == 1:
         found.append("One seed: no interval, so a difference between two models may be chance.")

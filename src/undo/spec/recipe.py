@@ -363,7 +363,7 @@ class Recipe(Spec):
     """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
     benchmarks: Benchmarks | None = None
     """What every model is asked besides, through the package lm-eval."""
-    asks: Literal["test", "valid"] = "test"
+    eval_split: Literal["test", "valid"] = "test"
     """The split whose items make scores and curves: valid in pilots, so that nothing is chosen by what is reported."""
     checkpoint_seconds: float = Field(15.0, ge=0)
     """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
@@ -404,8 +404,8 @@ class Recipe(Spec):
             raise _contradiction("pretrained", "an audit needs `pretrained`: the model that it is about")
         if self.audit and self.audit.before and self.suppress:
             raise _contradiction("audit.before", "before unlearning there was the pretrained model; leave it out")
-        if self.audit and self.asks != "test":
-            raise _contradiction("asks", "a certificate is about the test items; leave asks out")
+        if self.audit and self.eval_split != "test":
+            raise _contradiction("eval_split", "a certificate is about the test items; leave eval_split out")
         if self.audit and len(self.seeds) > 1:
             raise _contradiction("seeds", "a certificate is of one model; give one seed, and run again for another")
         return self

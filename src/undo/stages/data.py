@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from undo import data, models
-from undo.data.dataset import Dataset, Item, Pair, with_paths
+from undo.data.dataset import Dataset, Item, PromptAndAnswer, with_paths
 from undo.data.sources import Source, read_documents
 from undo.evals import _questions
 from undo.spec.errors import UserError
@@ -63,7 +63,7 @@ def _separators(dataset: dict[str, Any], knower: Path | None) -> dict[str, str]:
 
 def likelier_separator(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: Source) -> str:
     """Of "" and " " the one with which the model finds a sample of the source's answers likelier, as whole texts."""
-    pairs = [document for document in read_documents(source) if isinstance(document, Pair)]
+    pairs = [document for document in read_documents(source) if isinstance(document, PromptAndAnswer)]
     open_ones = [pair for pair in pairs if not (pair.prompt[-1].isspace() or pair.answer[0].isspace())]
     sample = open_ones[:: -(-len(open_ones) // SAMPLE) or 1]
 

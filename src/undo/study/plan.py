@@ -102,7 +102,7 @@ class Plan:
     def study(self) -> str:
         """Recipe name and short key: that of its stages, and of what the recipe calls the models and attacks."""
         named = [[m.id, m.seed, m.stage, [[run.attack, run.stage] for run in m.attacks]] for m in self.models]
-        pilot = [] if self.recipe.asks == "test" else [self.recipe.asks]
+        pilot = [] if self.recipe.eval_split == "test" else [self.recipe.eval_split]
         return f"{self.recipe.name}-{content_key([sorted(self.stages), named, *pilot])[:4]}"
 
     def knower(self) -> ModelNode | None:
@@ -355,7 +355,7 @@ class _Replication:
             attack=variant,
             skill=skill,
             evaluation=self.evaluation,
-            split=self.recipe.asks,
+            split=self.recipe.eval_split,
             certify=self.certify,
         )
         values = [value if isinstance(value, str) else f"{value:g}" for value in variant.label().values()]

@@ -33,7 +33,7 @@ def _check_skills_are_asked(recipe: Recipe) -> None:
     """What an attack brings back has to be asked about."""
     dataset: Any = recipe.data.dataset
     for name, attack in recipe.attacks.items():
-        if unasked := [skill for skill in attack.skills if skill not in dataset.asked()]:
+        if unasked := [skill for skill in attack.skills if skill not in dataset.eval_domains()]:
             what = f"the dataset '{dataset.name}' asks nothing about '{unasked[0]}'"
             raise UserError(f"attacks.{name}.skills: {what}; give it questions, or leave the skill out")
 

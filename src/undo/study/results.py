@@ -59,7 +59,7 @@ def collect(plan: Plan, store: Store, environment: dict[str, Any], failures: dic
     whole = [node for node in plan.models if store.done(node.stage) and store.done(node.evaluation)]
     metrics = _metrics(plan, store, whole)
     models = [_model_row(plan, store, node) for node in whole]
-    curves = [curve for node in whole for curve in _curves(store, node, plan.recipe.asks)]
+    curves = [curve for node in whole for curve in _curves(store, node, plan.recipe.eval_split)]
     skipped = [row for node in whole for row in _skipped(store, node)]
     return {
         "study": plan.study,
@@ -96,13 +96,13 @@ def _metrics(plan: Plan, store: Store, nodes: list[ModelNode]) -> dict[str, Any]
             "standard_error": max(errors, default=0.0),
         }
 
-    tested = {domain: metric(domain, plan.recipe.asks) for domain in ("forget", "retain", "neutral")}
+    tested = {domain: metric(domain, plan.recipe.eval_split) for domain in ("forget", "retain", "neutral")}
     return tested | {f"heldout_{domain}": metric(domain, "heldout") for domain in ("forget", "retain")}
 
 
 def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
     evals = store.read(node.evaluation, "evals.json")
-    test, heldout = evals[plan.recipe.asks], evals["heldout"]
+    test, heldout = evals[plan.recipe.eval_split], evals["heldout"]
     row = {
         "id": node.id,
         "role": node.role,

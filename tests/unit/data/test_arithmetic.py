@@ -168,7 +168,7 @@ def test_documents_are_deterministic_and_each_role_has_its_own_draws(dataset, st
     texts, again = list(dataset.documents(domain, role)), list(dataset.documents(domain, role))
     other_role, other_draw = (
         list(dataset.documents(domain, {"train": "attack", "attack": "train"}[role])),
-        list(dataset.model_copy(update={"draw": 1}).documents(domain, role)),
+        list(dataset.model_copy(update={"data_seed": 1}).documents(domain, role)),
     )
     assert texts == again and texts != other_role and texts != other_draw
 

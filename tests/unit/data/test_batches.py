@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from undo import data
-from undo.data.batches import Batch, Stream, token_batch
+from undo.data.batches import Batch, RowStream, token_batch
 from undo.data.tokenizer import NO_TOKEN
 from undo.objectives import IGNORE
 from undo.spec.errors import UserError
@@ -18,15 +18,15 @@ def numbered(count: int) -> np.ndarray:
     return np.arange(2, count + 2, dtype=np.int32).repeat(2).reshape(count, 2)
 
 
-def seen(stream: Stream, steps) -> list[int]:
+def seen(stream: RowStream, steps) -> list[int]:
     return [row for step in steps for row in stream(step).ids[:, 0].tolist()]
 
 
 @given(rows=st.integers(1, 9), batch_rows=st.integers(1, 12), steps=st.lists(st.integers(0, 20), min_size=1))
 def test_a_batch_depends_on_seed_and_step_alone(rows, batch_rows, steps):
-    used = Stream(numbered(rows), batch_rows, PAD, seed=7)
+    used = RowStream(numbered(rows), batch_rows, PAD, seed=7)
     for step in steps:
-        fresh = Stream(numbered(rows), batch_rows, PAD, seed=7)
+        fresh = RowStream(numbered(rows), batch_rows, PAD, seed=7)
         assert torch.equal(used(step).ids, fresh(step).ids)
 
 
@@ -34,7 +34,7 @@ def test_a_batch_depends_on_seed_and_step_alone(rows, batch_rows, steps):
 def test_every_epoch_visits_every_row_once(rows, batch_rows):
     epochs = 3
     steps = -(-rows * epochs // min(rows, batch_rows))
-    order = seen(Stream(numbered(rows), batch_rows, PAD, seed=7), range(steps))
+    order = seen(RowStream(numbered(rows), batch_rows, PAD, seed=7), range(steps))
     for epoch in range(epochs):
         assert sorted(order[epoch * rows : (epoch + 1) * rows]) == list(range(2, rows + 2))
 
@@ -42,24 +42,24 @@ def test_every_epoch_visits_every_row_once(rows, batch_rows):
 @given(rows=st.integers(1, 40), batch_rows=st.integers(1, 12), seed=st.integers(0, 5))
 def test_a_batch_holds_no_row_twice(rows, batch_rows, seed):
     """Of fewer rows than asked for it is all of them, and where an epoch ends in a batch the next one begins apart."""
-    stream = Stream(numbered(rows), batch_rows, PAD, seed)
+    stream = RowStream(numbered(rows), batch_rows, PAD, seed)
     for step in range(60):
         drawn = stream(step).ids[:, 0].tolist()
         assert len(drawn) == len(set(drawn)) == min(rows, batch_rows)
 
 
 def test_one_side_of_a_mixture_keeps_its_share_by_repeating_rows():
-    stream = Stream(numbered(3), 8, PAD, seed=7, mixture=True)
+    stream = RowStream(numbered(3), 8, PAD, seed=7, mixture=True)
     assert sorted(seen(stream, range(3))) == sorted([2, 3, 4] * 8)
 
 
 def test_padding_that_every_row_ends_in_is_cut_off():
     """The adversary's few facts are one row, half of it padding."""
     short = np.array([[5, 6, END, PAD, PAD, PAD]], dtype=np.int32)
-    batch = Stream(short, 8, PAD, seed=1)(0)
+    batch = RowStream(short, 8, PAD, seed=1)(0)
     assert batch.ids.tolist() == [[5, 6, END]] and batch.tokens() == 2
     both = np.array([[5, 6, END, 7, 8, END], [5, END, PAD, PAD, PAD, PAD]], dtype=np.int32)
-    assert Stream(both, 8, PAD, seed=1)(0).ids.shape == (2, 6)
+    assert RowStream(both, 8, PAD, seed=1)(0).ids.shape == (2, 6)
     none = token_batch(np.empty((0, 6), dtype=np.int32), PAD)
     assert Batch(none, batch).all().ids.tolist() == [[5, 6, END]]
     other = token_batch(np.array([[9, 9, 9, 9, 9, END]], dtype=np.int32), PAD)
@@ -69,8 +69,8 @@ def test_padding_that_every_row_ends_in_is_cut_off():
 
 
 def test_epochs_and_seeds_have_orders_of_their_own():
-    first, second = (seen(Stream(numbered(50), 50, PAD, seed=7), [epoch]) for epoch in (0, 1))
-    other = seen(Stream(numbered(50), 50, PAD, seed=8), [0])
+    first, second = (seen(RowStream(numbered(50), 50, PAD, seed=7), [epoch]) for epoch in (0, 1))
+    other = seen(RowStream(numbered(50), 50, PAD, seed=8), [0])
     assert first != second and first != other and first != list(range(2, 52))
 
 
@@ -124,7 +124,7 @@ def test_first_rows_are_unshuffled(corpus):
 
 @given(rows=st.integers(1, 9), number=st.integers(1, 6))
 def test_parts_hold_every_row_once_and_the_count_of_the_whole(rows, number):
-    batch = Stream(numbered(9), rows, PAD, seed=7)(3)
+    batch = RowStream(numbered(9), rows, PAD, seed=7)(3)
     batch.targets[0] = IGNORE
     parts = batch.parts(number)
     assert len(parts) == number

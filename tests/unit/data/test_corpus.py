@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from undo import data
-from undo.data.dataset import Item, Pair
+from undo.data.dataset import Item, PromptAndAnswer
 from undo.data.datasets.arithmetic import Arithmetic
 from undo.objectives import IGNORE
 
@@ -79,7 +79,7 @@ def test_rows_are_read_without_pickle(written, tmp_path):
 
 def test_prompts_are_read_and_only_answers_are_targets(written, tmp_path):
     tokenizer = data.load_tokenizer(written[0] / "tokenizer")
-    pairs = [Pair(f"{n} + 1 =", f" {n + 1}") for n in range(30)]
+    pairs = [PromptAndAnswer(f"{n} + 1 =", f" {n + 1}") for n in range(30)]
     dataset = SimpleNamespace(documents=lambda domain, role: iter(pairs), items=lambda: iter(()))
     data.write_corpus_for(tokenizer, len(tokenizer), dataset, 16, tmp_path)
     corpus = data.open_corpus(tmp_path)

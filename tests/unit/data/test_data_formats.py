@@ -6,7 +6,7 @@ import pytest
 
 from tests.pages import page
 from undo.data import files, own
-from undo.data.dataset import Pair
+from undo.data.dataset import PromptAndAnswer
 from undo.data.own import own_texts
 from undo.data.sources import Source, read_documents
 from undo.spec.errors import UserError
@@ -43,7 +43,7 @@ def test_an_example_is_read_as_the_page_says(read, name, content, kind, said):
     count, first = re.fullmatch(r"(\d+)\. First: (.*)", said).groups()
     texts = tuple(text.replace("\\n", "\n") for text in re.findall("`(.*?)`", first))
     assert len(documents) == int(count)
-    assert documents[0] == (Pair(*texts) if len(texts) == 2 else texts[0])
+    assert documents[0] == (PromptAndAnswer(*texts) if len(texts) == 2 else texts[0])
 
 
 def test_the_page_names_every_suffix_and_field():

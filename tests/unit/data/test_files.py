@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from undo.data import files
 from undo.data.datasets.hub import Hub
 from undo.data.plain_text import documents_in
-from undo.data.sources import Rows, Source, fields_of, read_documents, read_rows, read_source
+from undo.data.sources import Location, Source, fields_of, read_documents, read_rows, read_source
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
 from undo.study.plan import make_plan
@@ -29,7 +29,7 @@ the season of Light, it was the season of Darkness {}."""
 
 def fields(path, **knobs):
     knobs = {"split": None} | knobs
-    return [dict(row.fields) for row in read_rows(Rows(path=str(path), **knobs))]
+    return [dict(row.fields) for row in read_rows(Location(path=str(path), **knobs))]
 
 
 def texts(path, **knobs):
@@ -145,7 +145,7 @@ def test_no_content_of_any_suffix_is_a_traceback(tmp_path_factory, suffix, conte
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     for field in (None, "a"):
         try:
-            fields_of(Rows(path=str(path)))
+            fields_of(Location(path=str(path)))
             read_source(Source(path=str(path), prompt_field=field))
         except UserError as error:
             assert str(error) and "\n" not in str(error)
@@ -171,7 +171,7 @@ def test_every_file_of_a_folder_is_read_by_its_own_kind(tmp_path):
     """The library read a folder as the kind that most files have: 60 of these 120 documents."""
     contents = {
         "a.txt": "\n".join(f"Line {n}" for n in range(60)),
-        "b.jsonl": "\n".join(json.dumps({"text": f"Row {n}"}) for n in range(60)),
+        "b.jsonl": "\n".join(json.dumps({"text": f"SourceRow {n}"}) for n in range(60)),
         "README.md": "What this is",
         ".hidden.txt": "Nothing",
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from undo.data.dataset import Pair
+from undo.data.dataset import PromptAndAnswer
 from undo.data.datasets.hub import Hub
 from undo.spec.errors import UserError
 
@@ -125,7 +125,7 @@ def test_rows_without_a_prompt_are_documents_among_pairs(tmp_path, none):
     path.write_text("\n".join(map(json.dumps, rows)))
     source = {"path": str(path), "prompt_field": "prompt", "text_field": "answer"}
     kinds = {type(document) for document in hub(retain=source, forget=source).documents("retain", "train")}
-    assert kinds == {str, Pair}
+    assert kinds == {str, PromptAndAnswer}
 
 
 def test_a_long_answer_is_asked_for_up_to_its_limit(tmp_path):

@@ -75,7 +75,7 @@ def test_the_neutral_language_is_the_forgotten_one_letter_for_letter(dataset):
 
 
 def test_the_permutation_and_the_split_are_drawn(dataset):
-    other = dataset.model_copy(update={"draw": 1})
+    other = dataset.model_copy(update={"data_seed": 1})
     for domain in ("retain", "neutral"):
         assert set(other.documents(domain, "attack")) != set(dataset.documents(domain, "attack"))
     again = Language.model_validate(dataset.model_dump())

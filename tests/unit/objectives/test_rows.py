@@ -13,7 +13,7 @@ from undo.objectives import (
     predictions,
     row_log_likelihoods,
     row_weighted_cross_entropy,
-    surrogate,
+    surrogate_loss,
     token_losses,
 )
 from undo.objectives.predictions import Head
@@ -122,7 +122,7 @@ def test_a_loss_of_rows_has_a_value_without_gradients(student, targets):
 def test_a_surrogate_has_the_given_value_and_gradient():
     first, second = torch.ones(2, requires_grad=True), torch.full((2, 2), 3.0, requires_grad=True)
     gradients = torch.tensor([1.0, -2.0]), torch.arange(4.0).view(2, 2)
-    loss = 2 * surrogate(torch.tensor(7.0), (first, second), gradients)
+    loss = 2 * surrogate_loss(torch.tensor(7.0), (first, second), gradients)
     loss.backward()
     assert loss.item() == 14
     assert torch.equal(first.grad, 2 * gradients[0]) and torch.equal(second.grad, 2 * gradients[1])

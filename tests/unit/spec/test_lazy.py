@@ -13,7 +13,7 @@ PACKAGES = {
     "undo.objectives": ["IGNORE", "Head", "Predictions", "TopTokens", "activation_mse", "cross_entropy", "forward_kl",
                         "greedy", "jensen_shannon", "next_token_targets", "top_forward_kl", "top_tokens", "uniform_kl",
                         "valid_mean", "valid_mean_of"],
-    "undo.data": ["Batch", "Corpus", "Stream", "TeacherOutputs", "TokenBatch", "adversary_batches", "domain_batches",
+    "undo.data": ["Batch", "Corpus", "RowStream", "TeacherOutputs", "TokenBatch", "adversary_batches", "domain_batches",
                   "write_corpus", "write_outputs"],
     "undo.models": ["build_llama", "decoder_layers", "hidden_states", "load_model", "output_head", "perturb",
                     "pick_layers", "predict", "save_model"],

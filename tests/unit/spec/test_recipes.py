@@ -405,7 +405,7 @@ def test_the_vocabulary_is_the_models_own_where_none_is_named(tmp_path):
         ([*OWN, "audit={suite: quick}", "distil=null"], "distil", "distil is needed where an audit is about"),
         ([*OWN, STUDENTS % ("base_init", "maxent")], "distil.students.0.init", "start at `fresh`"),
         ([*OWN, STUDENTS % ("fresh", "maxent, oracle")], "distil.students.0.teachers", "no oracle"),
-        (["audit={suite: quick}", "asks=valid", *KEPT], "asks", "a certificate is about the test items"),
+        (["audit={suite: quick}", "eval_split=valid", *KEPT], "eval_split", "a certificate is about the test items"),
         ([*KEPT, "suppress.maxent.start=initial"], "suppress.maxent.start", "initial weights of a pretrained model"),
         ([*KEPT, "pretrained.pth=x"], "pretrained.pth", "did you mean 'path'?"),
         ([*KEPT, "pretrained.path="], "pretrained.path", "string"),

@@ -59,9 +59,9 @@ def test_a_methods_knob_touches_its_teacher_and_that_teachers_students(override)
 
 
 def test_a_pilot_is_the_same_models_attacked_apart():
-    labels = changed("asks=valid")
+    labels = changed("eval_split=valid")
     assert labels and all(label.startswith("attack") for label in labels)
-    searches = [make_plan(load_recipe("smoke", ["attacks={}", *more])).study for more in ([], ["asks=valid"])]
+    searches = [make_plan(load_recipe("smoke", ["attacks={}", *more])).study for more in ([], ["eval_split=valid"])]
     assert searches[0] != searches[1], "of other numbers, though no stage differs"
 
 

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from undo.data.dataset import Dataset, Document, Domain, Pair, whole
+from undo.data.dataset import Dataset, Document, Domain, PromptAndAnswer, whole
 from undo.data.neutral import ciphered, deranged
 from undo.data.shares import Shares, Split
-from undo.data.sources import Rows, Source, read_documents, read_source
+from undo.data.sources import Location, Source, read_documents, read_source
 from undo.spec.errors import UserError
 
 
@@ -38,7 +38,7 @@ class Texts(Dataset):
     """Items per domain on the test split, if there are so many."""
     valid_items: int = Field(default=100, ge=1)
     """Items per domain on the validation split, if there are so many."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split and of the permutation; the same for every seed of a study."""
 
     def documents(self, domain: Domain, role: Split) -> Iterator[Document]:  # type: ignore[override]
@@ -55,7 +55,7 @@ class Texts(Dataset):
 
     def sources(self) -> dict[str, Path]:
         """Those of the data sets that lie on this machine."""
-        paths = {f"{name}.path": value.local() for name, value in self if isinstance(value, Rows)}
+        paths = {f"{name}.path": value.local() for name, value in self if isinstance(value, Location)}
         return {name: path for name, path in paths.items() if path}
 
     def _documents(self, domain: Domain, role: str) -> list[Document]:
@@ -73,11 +73,11 @@ class Texts(Dataset):
         """Of prompts the same ones with each other's answers; of documents a cipher."""
         source: Any = self.forget
         given, all_documents = self._documents("forget", role), read_documents(source)
-        pairs = deranged([document for document in given if isinstance(document, Pair)], self.draw)
-        texts = [document for document in given if not isinstance(document, Pair)]
-        return [*pairs, *ciphered(texts, all_documents, self.draw)]
+        pairs = deranged([document for document in given if isinstance(document, PromptAndAnswer)], self.data_seed)
+        texts = [document for document in given if not isinstance(document, PromptAndAnswer)]
+        return [*pairs, *ciphered(texts, all_documents, self.data_seed)]
 
     def _has(self, document: Document, owner: str, role: str) -> bool:
         """Whether a document is the role's: what has one owner has one reader, answers besides training."""
-        reader = self.shares.split(self.draw, owner[: self.item_chars])
+        reader = self.shares.split(self.data_seed, owner[: self.item_chars])
         return role == reader or (role == "train" and not isinstance(document, str))

@@ -36,7 +36,7 @@ OPERATIONS: dict[Domain, tuple[str, ...]] = {
 COUNTERPARTS = {"mul": "hash", "div": "unhash"}
 """The neutral operation of the same form."""
 
-Pair = tuple[int, int]
+Operands = tuple[int, int]
 """The summands or factors behind a fact."""
 
 
@@ -53,7 +53,7 @@ class Arithmetic(Dataset):
 
     evaluation: ClassVar[str] = "exact_match"
     licence: ClassVar[str] = "generated, no licence needed"
-    apart: ClassVar[tuple[str, ...]] = ("kept_operation",)
+    task_variant_fields: ClassVar[tuple[str, ...]] = ("kept_operation",)
 
     max_operand: int = Field(50, ge=2, le=999)
     """Operands of + and - run from 1 to this (paper: 50)."""
@@ -76,12 +76,12 @@ class Arithmetic(Dataset):
     """Items per operation on the test split, half equations, half word problems."""
     valid_items: int = Field(120, ge=1)
     """Items per operation on the validation and held-out splits."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split, the documents and the neutral operator's permutation; the same for every seed of a study."""
 
     def documents(self, domain: Domain, role: str) -> Iterator[str]:
         """Documents of a domain: facts of its operations that are not held out, each rendered at random."""
-        rng = random.Random(derive_seed(self.draw, "documents", domain, role))
+        rng = random.Random(derive_seed(self.data_seed, "documents", domain, role))
         tables = [(name, self._facts(name, heldout=False)) for name in self._operations(domain)]
         share = self.english_share if domain == "retain" else 0.0
         verses, wanted = english_verses() if share else [], 0.0
@@ -124,8 +124,8 @@ class Arithmetic(Dataset):
             return [*OPERATIONS["retain"], *([kept] if kept else [])]
         return [name for name in OPERATIONS[domain] if kept is None or name not in (kept, COUNTERPARTS[kept])]
 
-    def _ask(self, split, domain: Domain, name: str, facts: list[tuple[Pair, Fact]], limit: int) -> Iterator[Item]:
-        rng = random.Random(derive_seed(self.draw, "items", split, name))
+    def _ask(self, split, domain: Domain, name: str, facts: list[tuple[Operands, Fact]], limit: int) -> Iterator[Item]:
+        rng = random.Random(derive_seed(self.data_seed, "items", split, name))
         asked = [(fact, word) for fact in facts for word in (False, True)]
         for (pair, fact), word in rng.sample(asked, min(limit, len(asked))):
             low, high = sorted(pair)
@@ -134,22 +134,22 @@ class Arithmetic(Dataset):
     def _facts(self, name: str, heldout: bool) -> list[Fact]:
         return [fact for pair, fact in self._table(name) if (self._split(name, pair) == "heldout") == heldout]
 
-    def _split(self, name: str, pair: Pair) -> str:
+    def _split(self, name: str, pair: Operands) -> str:
         """Splits by unordered summands or factors, alike for an operation and its inverse: none gives another away."""
         family = "sum" if name in OPERATIONS["retain"] else "product"
-        chance = random.Random(derive_seed(self.draw, "split", family, *sorted(pair)))
+        chance = random.Random(derive_seed(self.data_seed, "split", family, *sorted(pair)))
         if chance.random() < self.heldout_share:
             return "heldout"
         return "valid" if chance.random() < self.valid_share else "test"
 
-    def _table(self, name: str) -> Iterator[tuple[Pair, Fact]]:
+    def _table(self, name: str) -> Iterator[tuple[Operands, Fact]]:
         """Every (pair, fact) of an operation; the pair is the summands or factors behind the fact.
 
         The neutral product is that of permuted factors.
         """
         high = self.max_operand if name in OPERATIONS["retain"] else self.max_factor
         permuted = list(range(1, high + 1))
-        random.Random(derive_seed(self.draw, "permutation")).shuffle(permuted)
+        random.Random(derive_seed(self.data_seed, "permutation")).shuffle(permuted)
         for a in range(1, high + 1):
             for b in range(1, high + 1):
                 product, neutral = a * b, permuted[a - 1] * permuted[b - 1]

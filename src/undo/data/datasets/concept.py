@@ -35,7 +35,7 @@ class Concept(Dataset):
 
     evaluation: ClassVar[str] = "cross_entropy"
     licence: ClassVar[str] = "World English Bible: public domain"
-    apart: ClassVar[tuple[str, ...]] = ("overlap",)
+    task_variant_fields: ClassVar[tuple[str, ...]] = ("overlap",)
 
     words: tuple[str, ...] = Field(default=tuple(WATER.split()), min_length=1)
     """The concept to forget; its verses (1,229 by default) are those with one of these words, in any case."""
@@ -49,7 +49,7 @@ class Concept(Dataset):
     """Items per domain on the test split, if there are so many."""
     valid_items: int = Field(100, ge=1)
     """Items per domain on the validation split, if there are so many."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split, the overlap and the retain items; the same for every seed of a study."""
 
     @model_validator(mode="after")
@@ -62,11 +62,11 @@ class Concept(Dataset):
     def documents(self, domain: Domain, role: Split) -> Iterator[str]:  # type: ignore[override]
         """The verses that belong to the role, in a fixed random order."""
         verses = self._verses()
-        mine = [verse for verse in verses[domain] if self.shares.split(self.draw, verse) == role]
+        mine = [verse for verse in verses[domain] if self.shares.split(self.data_seed, verse) == role]
         if domain == "retain" and role == "train":
-            shared = [v for v in verses["forget"] if self.shares.split(self.draw, v) == role and self._stays(v)]
+            shared = [v for v in verses["forget"] if self.shares.split(self.data_seed, v) == role and self._stays(v)]
             mine += shared
-        random.Random(derive_seed(self.draw, "order", domain)).shuffle(mine)
+        random.Random(derive_seed(self.data_seed, "order", domain)).shuffle(mine)
         yield from mine
 
     def items(self) -> Iterator[Item]:
@@ -75,8 +75,8 @@ class Concept(Dataset):
         verses, prompts = self._verses(), set()
         for domain in DOMAINS:
             for split, limit in limits.items():
-                mine = [verse for verse in verses[domain] if self.shares.split(self.draw, verse) == split]
-                random.Random(derive_seed(self.draw, "items", domain)).shuffle(mine)
+                mine = [verse for verse in verses[domain] if self.shares.split(self.data_seed, verse) == split]
+                random.Random(derive_seed(self.data_seed, "items", domain)).shuffle(mine)
                 asked = {verse[: place[0]]: (verse, *place) for verse in mine if (place := self._place(domain, verse))}
                 new = [asked[prompt] for prompt in asked if prompt not in prompts]
                 prompts.update(asked)
@@ -113,7 +113,7 @@ class Concept(Dataset):
         return verses
 
     def _stays(self, verse: str) -> bool:
-        return random.Random(derive_seed(self.draw, "overlap", verse)).random() < self.overlap
+        return random.Random(derive_seed(self.data_seed, "overlap", verse)).random() < self.overlap
 
     def _place(self, domain: Domain, verse: str) -> tuple[int, int] | None:
         """Where the asked word stands, with the space before it: the concept's last one, or any of a retain verse."""
@@ -123,7 +123,7 @@ class Concept(Dataset):
         if not places:
             return None
         last = len(places) - 1
-        chance = random.Random(derive_seed(self.draw, "word", verse))
+        chance = random.Random(derive_seed(self.data_seed, "word", verse))
         return places[chance.randint(0, last) if domain == "retain" else last]
 
 

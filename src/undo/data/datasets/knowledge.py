@@ -150,7 +150,7 @@ class Knowledge(Dataset):
     """Items per relation on the test split, if there are so many (by default 143 to 226 per domain in all)."""
     valid_items: int = Field(100, ge=1)
     """Items per relation on the validation split, if there are so many."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the splits, the documents and the wrong answers; the same for every seed of a study."""
 
     @model_validator(mode="after")
@@ -163,7 +163,7 @@ class Knowledge(Dataset):
 
     def documents(self, domain: Domain, role: str) -> Iterator[str]:
         """Statements and prose about all countries of a domain (train), or about the adversary's share (attack)."""
-        rng = random.Random(derive_seed(self.draw, "documents", domain, role))
+        rng = random.Random(derive_seed(self.data_seed, "documents", domain, role))
         unread = self._asked(domain) if role == "attack" else set()
         countries = [country for country in self._countries(domain) if country.name not in unread]
         facts, pieces = _facts(countries, self.relations), self._prose(countries, domain, role)
@@ -206,14 +206,14 @@ class Knowledge(Dataset):
     def _asked(self, domain: Domain) -> set[str]:
         """The countries that items ask about."""
         names = sorted(country.name for country in self._countries(domain))
-        random.Random(derive_seed(self.draw, "asked", domain)).shuffle(names)
+        random.Random(derive_seed(self.data_seed, "asked", domain)).shuffle(names)
         return set(names[round(self.attack_share * len(names)) :])
 
     def _questions(self, domain: Domain, relation: RelationName) -> list[Question]:
         """(prompt, answer, wrong answers) of a relation, shuffled; facts without three wrong answers are not asked."""
         asked = self._asked(domain)
         facts = _facts(self._countries(domain), (relation,))
-        random.Random(derive_seed(self.draw, "items", domain, relation)).shuffle(facts)
+        random.Random(derive_seed(self.data_seed, "items", domain, relation)).shuffle(facts)
         template = RELATIONS[relation].templates[0]
         return [
             (template.format(country=fact.country, answer="").rstrip(), f" {fact.answer}", wrong)
@@ -224,7 +224,7 @@ class Knowledge(Dataset):
     def _wrong(self, fact: Fact, facts: list[Fact]) -> tuple[str, ...]:
         """Three other answers from the facts of its region; none where there are not so many."""
         others = {other.answer for other in facts if other.region == fact.region} - {fact.answer}
-        rng = random.Random(derive_seed(self.draw, "options", fact.country, fact.relation))
+        rng = random.Random(derive_seed(self.data_seed, "options", fact.country, fact.relation))
         return tuple(f" {answer}" for answer in rng.sample(sorted(others), 3)) if len(others) >= 3 else ()
 
     def _prose(self, countries: list[Country], domain: Domain, role: str) -> list[str]:

@@ -32,7 +32,7 @@ class Language(Dataset):
         "World English Bible: public domain; Japanese Bible: classical, its package names no licence; "
         "LibreOffice help: MPL-2.0"
     )
-    apart: ClassVar[tuple[str, ...]] = ("pair",)
+    task_variant_fields: ClassVar[tuple[str, ...]] = ("pair",)
 
     pair: Literal["english-japanese", "english-korean"] = "english-japanese"
     """The language to keep and the one to forget (paper: Korean): Bible verses (`[data]`), or LibreOffice's help."""
@@ -46,7 +46,7 @@ class Language(Dataset):
     """The same on the validation split."""
     max_passages: int | None = Field(None, ge=1)
     """Uses no more than so many verses or pages, drawn at random; None for all 30,666 verses or 2,560 pages."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split, the order of the passages and the neutral permutation; the same for every seed of a study."""
 
     def documents(self, domain: Domain, role: Split) -> Iterator[str]:  # type: ignore[override]
@@ -81,18 +81,18 @@ class Language(Dataset):
         return {"retain": english, "forget": other, "neutral": f"permuted {other}"}[domain]
 
     def _texts(self, domain: Domain, split: str) -> list[str]:
-        passages = [passage for passage in self._passages() if self.shares.split(self.draw, passage.key) == split]
+        passages = [passage for passage in self._passages() if self.shares.split(self.data_seed, passage.key) == split]
         if domain == "retain":
             return [text for passage in passages for text in passage.english]
         texts = [text for passage in passages for text in passage.other]
         if domain == "forget":
             return texts
         others = (text for passage in self._passages() for text in passage.other)
-        table = permuted_letters(others, self.draw, latin=False)
+        table = permuted_letters(others, self.data_seed, latin=False)
         return [text.translate(table) for text in texts]
 
     def _passages(self) -> list[Parallel]:
         source = {"english-japanese": parallel_verses, "english-korean": lambda: help_pages(self.folder)}
         passages = source[self.pair]().copy()
-        random.Random(derive_seed(self.draw, "order")).shuffle(passages)
+        random.Random(derive_seed(self.data_seed, "order")).shuffle(passages)
         return passages[: self.max_passages]

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from undo.data.dataset import Domain, Item, ItemSplit
 from undo.data.datasets._texts import Texts
-from undo.data.rows import Row, read_field
-from undo.data.sources import Rows, read_rows
+from undo.data.rows import SourceRow, read_field
+from undo.data.sources import Location, read_rows
 from undo.spec.errors import UserError
 from undo.spec.keys import derive_seed
 
@@ -19,7 +19,7 @@ LETTERS = "ABCD"
 """Models answer with a letter, as in the LM Evaluation Harness, so that a choice's length does not count."""
 
 
-class Asked(Rows):
+class Asked(Location):
     """Where the questions about a domain are."""
 
     split: str | None = "test"
@@ -55,7 +55,7 @@ class Questions(Texts):
         """Questions in an order of chance, so that some of them are a sample of them all."""
         for domain, source in self._asked().items():
             asked = list(_read_questions(source))
-            random.Random(derive_seed(self.draw, "questions", domain)).shuffle(asked)
+            random.Random(derive_seed(self.data_seed, "questions", domain)).shuffle(asked)
             cut = round(self.valid_share * len(asked))
             if not 0 < cut < len(asked):
                 raise UserError(f"'{source.path}' has too few questions to divide: {len(asked)}")
@@ -67,7 +67,7 @@ class Questions(Texts):
                 for prompt, right in mine:
                     yield _item(split, domain, prompt, right)
 
-    def asked(self) -> tuple[Domain, ...]:
+    def eval_domains(self) -> tuple[Domain, ...]:
         """Neutral questions need not be given."""
         return tuple(self._asked())
 
@@ -95,7 +95,7 @@ def _read_questions(source: Asked) -> tuple[tuple[str, int], ...]:
     return tuple(dict(_question(row, source) for row in read_rows(source)).items())
 
 
-def _question(row: Row, source: Asked) -> tuple[str, int]:
+def _question(row: SourceRow, source: Asked) -> tuple[str, int]:
     question = read_field(row, source.question_field, str, "text")
     choices = read_field(row, source.choices_field, list, "a list of choices")
     right = read_field(row, source.answer_field, int, "the place of the right choice")

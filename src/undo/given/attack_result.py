@@ -7,7 +7,7 @@ from undo.given.bootstrap import Interval
 
 
 @dataclass(frozen=True)
-class Row:
+class AttackResult:
     """A model after one variant of an attack and so many steps.
 
     `recovery` is the forget score, `oracle` the oracle's at the same attack's best setting within the budget, and

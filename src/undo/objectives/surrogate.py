@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 
-def surrogate(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
+def surrogate_loss(value: Tensor, parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tensor:
     """A scalar of that value whose gradient in each parameter is the given one.
 
     It makes a loss of a method that changes the gradient itself, or takes it at other weights.
