@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from undo.given.certificate import Row
+from undo.given.certificate import AttackResult
 from undo.given.verdict import Case, headline, verdict
 
 METRIC = {"name": "exact match", "n_items": 100, "unit": "fraction", "higher_is_better": True}
@@ -30,7 +30,7 @@ def row(fraction, attack="relearn", spread=0.02, **more):
         "retain_loss": 1.0,
         "within_utility": True,
     }
-    return Row(**usual | more)
+    return AttackResult(**usual | more)
 
 
 def at_rate(rate, fraction, attack="relearn", optimizer="adamw"):
