@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from undo import models
+from undo.evidence.section import evidence_table
 from undo.given.audit import AuditRequest
 from undo.given.certificate import Certificate, certify
 from undo.given.robustify import METHOD, DistilRequest, RobustifyRequest, SuppressRequest
+from undo.report import page
 from undo.report.card import render_card
 from undo.report.certificate import write_certificate
-from undo.report.page import write_report
+from undo.report.results import Results
 from undo.spec.errors import StudyFailed, UserError
 from undo.spec.load import load_recipe
 from undo.spec.recipe import Recipe
@@ -40,6 +42,12 @@ def run(
     study = run_study(_planned(recipe), Path(out), listener or Listener(), workers)
     write_report(study.folder)
     return study
+
+
+def write_report(study: Path) -> Path:
+    """Writes a study's page, claims included, from the results in its folder; the answer is the page."""
+    results = Results.load(study)
+    return page.write_report(study, results, evidence_table(results))
 
 
 def audit(
@@ -263,7 +271,9 @@ def _handed_over(study: Study, out: Path, shard_size: str) -> Robustified:
     certificate = certify(study, store, student.id, out / "model", suppressed)
     write_certificate(certificate, out)
     write_certificate(suppressed, out / "suppressed")
-    write_atomically(out / "model" / CARD, render_card(study.results, student.id, certificate, suppressed, exported))
+    write_atomically(
+        out / "model" / CARD, render_card(Results(study.results), student.id, certificate, suppressed, exported)
+    )
     save_recipe(study.plan.recipe, out / "recipe.yaml")
     study.results["verdict"] = {"model": student.id, "outcome": certificate.outcome, "headline": certificate.headline}
     save_results(study)

@@ -8,6 +8,7 @@ import typer
 from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
 from undo.cli.texts import AnswerField, ForgetField, PromptField, RetainField, Separator, reading, tell_texts
+from undo.study.rows import Benchmark
 
 
 def audit(
@@ -63,7 +64,7 @@ def audit(
     for failure in certificate.failures:
         tell(f"failed: {failure['label']}: {failure['message']}")
     print_verdict(certificate)
-    print_benchmarks(certificate.benchmarks)
+    print_benchmarks([Benchmark.read(row) for row in certificate.benchmarks])
     print(f"certificate: {out / 'certificate.json'}")
     print(f"report: {out / 'certificate.html'}")
     return exit_code(certificate.worst_case.recovered_fraction, fail_above, bool(certificate.failures))

@@ -12,12 +12,13 @@ def evidence(
     page: Annotated[Path | None, typer.Option(help="Write the evidence page here, as Markdown.")] = None,
 ) -> None:
     """Judge the claims by recorded studies; writes evidence.json into the folder."""
-    from undo.report.evidence import as_json, as_markdown, gather
+    from undo.evidence.judge import as_json, gather
+    from undo.evidence.page import as_markdown
+    from undo.report.results import Results
     from undo.spec.errors import UserError
     from undo.study.artifacts import write_atomically
-    from undo.study.results import load_results
 
-    found = {path.parent.name: load_results(path.parent) for path in sorted(records.glob("*/results.json"))}
+    found = {path.parent.name: Results.load(path.parent) for path in sorted(records.glob("*/results.json"))}
     if not found:
         raise UserError(f"{records} holds no <study>/results.json; copy a study's report/results.json there")
     rows = gather(found)

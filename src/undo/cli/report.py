@@ -34,15 +34,16 @@ def report(
     if len(study) > 1:
         _several(study, format, out or Path("comparison.html"), picture or scores)
         return
+    from undo.api import write_report
     from undo.report.markdown import as_markdown
-    from undo.report.page import save_picture, save_scores, write_report
+    from undo.report.page import save_picture, save_scores
+    from undo.report.results import Results
     from undo.spec.errors import UserError
-    from undo.study.results import load_results
 
     if out is not None:
         raise UserError("--out is for the page of several studies; that of one lies in its own folder")
     (folder,) = study
-    results = load_results(folder)
+    results = Results.load(folder)
     if format is Format.md:
         print(as_markdown(results), end="")
     else:
@@ -58,12 +59,12 @@ def report(
 def _several(studies: list[Path], format: Format, out: Path, of_one: Path | None) -> None:
     from undo.report.compare import compare, write_comparison
     from undo.report.markdown import comparison_as_markdown
+    from undo.report.results import Results
     from undo.spec.errors import UserError
-    from undo.study.results import load_results
 
     if of_one is not None:
         raise UserError("--picture and --scores are those of one study; name one")
-    comparison = compare([load_results(study) for study in studies])
+    comparison = compare([Results.load(study) for study in studies])
     if format is Format.md:
         print(comparison_as_markdown(comparison), end="")
     else:

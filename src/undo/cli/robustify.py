@@ -9,6 +9,7 @@ from undo.cli.benchmarks import Limit, Names, Tasks, benchmark_settings
 from undo.cli.run import Overrides
 from undo.cli.texts import CHOICES as TEXTS
 from undo.cli.texts import AnswerField, ForgetField, PromptField, RetainField, Separator, reading, tell_texts
+from undo.study.rows import Benchmark
 
 CHOICES = ("forget", "retain", "adapter", "budget", "method", "suite")
 ASKED = ("benchmark", "benchmark_tasks", "benchmark_limit")
@@ -78,7 +79,7 @@ def _tell(made: Any, out: Path) -> None:
         tell(f"failed: {failure['label']}: {failure['message']}")
     print_verdict(made.certificate)
     print_attacks(made.certificate, made.suppressed)
-    print_benchmarks(made.certificate.benchmarks)
+    print_benchmarks([Benchmark.read(row) for row in made.certificate.benchmarks])
     print(f"suppressed only: {made.suppressed.headline}")
     print(f"model and card: {made.model}")
     print(f"certificate: {out / 'certificate.html'}")

@@ -27,6 +27,7 @@ def run(
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
     from undo.cli.summary import print_summary
+    from undo.report.results import Results
     from undo.study.environment import available_cores
 
     started, spec = time.monotonic(), api.load_recipe(recipe, overrides or [])
@@ -36,7 +37,7 @@ def run(
         study = api.run(plan, out, processes, listener)
     for stage_id, message in study.failures.items():
         tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
-    print_summary(study.results)
+    print_summary(Results(study.results))
     print(f"report: {study.folder / 'report' / 'index.html'}")
     done = f"{listener.computed} stages computed, {study.cached} cached"
     if study.failures:

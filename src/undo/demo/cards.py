@@ -7,12 +7,12 @@ from typing import Any
 
 from undo.data.dataset import Item
 from undo.demo.answers import Answer
-from undo.demo.exhibit import Row
 from undo.demo.prompts import Prompt
 from undo.demo.relearning import Relearning
 from undo.evals import Evaluation
-from undo.report import rows as r
+from undo.report.results import label
 from undo.report.style import colour
+from undo.study.rows import ModelRow
 
 ABOUT = {
     "base": "has read everything",
@@ -39,28 +39,28 @@ class Card:
 def render_cards(
     prompt: Prompt,
     item: Item | None,
-    lineup: list[Row],
+    lineup: list[ModelRow],
     attacked: Relearning | None,
     answers: list[Answer],
     evaluation: Evaluation,
 ) -> str:
     """The cards of a line-up, and of the attacked copy where there is one, in the answers' order."""
     cards = [
-        Card(row["id"], r.label(row), _about(row), colour(row), _verdict(given, evaluation), given)
+        Card(row.id, label(row), _about(row), colour(row), _verdict(given, evaluation), given)
         for row, given in zip(lineup, answers, strict=False)
     ]
     if attacked:
         row, steps = attacked.row, f"{attacked.done:,} attack step{'s' * (attacked.done != 1)}"
         verdict = _verdict(answers[-1], evaluation)
-        cards.append(Card("attacked", f"{r.label(row)}, attacked", f"after {steps}", colour(row), verdict, answers[-1]))
+        cards.append(Card("attacked", f"{label(row)}, attacked", f"after {steps}", colour(row), verdict, answers[-1]))
     shares = evaluation.unit == "fraction"
     return _template().render(prompt=prompt, item=item, cards=cards, shares=shares)
 
 
-def _about(row: Row) -> str:
-    if row["role"] == "teacher":
-        return f"the base, trained to forget by {row['method']}"
-    return ABOUT[row["student_init"] or row["role"]] + (f", from {row['teacher']}" if row["role"] == "student" else "")
+def _about(row: ModelRow) -> str:
+    if row.role == "teacher":
+        return f"the base, trained to forget by {row.method}"
+    return ABOUT[row.student_init or row.role] + (f", from {row.teacher}" if row.role == "student" else "")
 
 
 def _verdict(answer: Answer, evaluation: Evaluation) -> str:

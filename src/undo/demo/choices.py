@@ -15,7 +15,7 @@ WIDE = 260  # px that a chooser needs: on a phone each has a line of its own
 
 def study(exhibits: list[Exhibit]) -> gr.Dropdown:
     """Which study to look at, by its setting."""
-    names = [(f"{each.results['recipe']['data']['dataset']['name']} ({each.name})", each.name) for each in exhibits]
+    names = [(f"{each.results.dataset['name']} ({each.name})", each.name) for each in exhibits]
     return gr.Dropdown(names, value=names[0][1], label="Setting", min_width=WIDE, visible=len(names) > 1)
 
 
@@ -29,9 +29,9 @@ def suppressed(exhibit: Exhibit) -> gr.Dropdown:
 def student(exhibit: Exhibit, of: str | None) -> gr.Dropdown:
     """The students of a suppressed model, the most noised one first chosen, and the controls."""
     rows = exhibit.students(of)
-    first = max(rows, key=lambda row: (row["teacher"] == of, row["noise_alpha"] or 0.0), default=None)
-    names = [(exhibit.student_name(row), row["id"]) for row in rows]
-    return gr.Dropdown(names, value=first["id"] if first else None, label="Student", min_width=WIDE, visible=bool(rows))
+    first = max(rows, key=lambda row: (row.teacher == of, row.noise_alpha or 0.0), default=None)
+    names = [(exhibit.student_name(row), row.id) for row in rows]
+    return gr.Dropdown(names, value=first.id if first else None, label="Student", min_width=WIDE, visible=bool(rows))
 
 
 def seed(exhibit: Exhibit) -> gr.Dropdown:

@@ -9,12 +9,13 @@ import gradio as gr
 from undo.demo import choices
 from undo.demo.cards import render_cards
 from undo.demo.curve import curve_figure, render_points, tell
-from undo.demo.exhibit import Exhibit, Row
+from undo.demo.exhibit import Exhibit
 from undo.demo.relearning import Relearning
 from undo.demo.shelf import Shelf
 from undo.demo.visitors import Visitor, Visitors
-from undo.report import rows as r
+from undo.report.results import label
 from undo.spec.errors import UserError
+from undo.study.rows import ModelRow
 
 PAUSE_S = 0.4  # between looks at a running attack: smooth to watch, and time for others to ask
 Outputs = tuple[Any, ...]
@@ -56,8 +57,8 @@ class Desk:
         visitor, shelf = self._visitor(request), self.shelves[study]
         lineup = shelf.exhibit.lineup(suppressed, student, seed)
         visitor.forget()
-        ids = [row["id"] for row in lineup]
-        target = gr.Radio(choices=[(r.label(row), row["id"]) for row in lineup], value=student or ids[-1])
+        ids = [row.id for row in lineup]
+        target = gr.Radio(choices=[(label(row), row.id) for row in lineup], value=student or ids[-1])
         cards = _cards(shelf, typed, lineup, None)
         return target, *_curves(shelf.exhibit, lineup, attack, steps, None), "", cards, *_buttons(running=False)
 
@@ -92,7 +93,7 @@ class Desk:
         """Attacks a copy while the page watches: (figure, numbers, progress, cards, buttons); asks it at the end."""
         visitor, shelf = self._visitor(request), self.shelves[study]
         lineup = shelf.exhibit.lineup(suppressed, student, seed)
-        row = next((row for row in lineup if row["id"] == target), lineup[-1])
+        row = next((row for row in lineup if row.id == target), lineup[-1])
         try:
             live = shelf.attack(row, attack, min(max(1, int(steps)), choices.MOST_STEPS))
             with visitor.attacking(live):
@@ -122,14 +123,14 @@ class Desk:
         return self.visitors.of(str(request.session_hash))
 
 
-def _cards(shelf: Shelf, typed: str, lineup: list[Row], attacked: Relearning | None) -> str:
+def _cards(shelf: Shelf, typed: str, lineup: list[ModelRow], attacked: Relearning | None) -> str:
     prompt = shelf.read(typed)
     answers = shelf.answers(prompt, lineup, attacked)
     return render_cards(prompt, shelf.item(prompt), lineup, attacked, answers, shelf.exhibit.evaluation)
 
 
 def _curves(
-    exhibit: Exhibit, lineup: list[Row], attack: str | None, steps: int, attacked: Relearning | None
+    exhibit: Exhibit, lineup: list[ModelRow], attack: str | None, steps: int, attacked: Relearning | None
 ) -> Outputs:
     if attack is None:  # a study without attacks
         return None, ""

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import fields, replace
 from threading import Lock
 from typing import Any
 
 from undo import train
-from undo.demo.exhibit import Row
 from undo.spec.errors import TrainingDiverged
+from undo.study.rows import ModelRow, Point
 from undo.train import FitJob
 
 
@@ -17,7 +18,7 @@ class Relearning:
     Computing and ending it are done in `turn` with everybody else's.
     """
 
-    def __init__(self, row: Row, attack: str, model: Any, job: FitJob, before: Row, turn: Lock) -> None:
+    def __init__(self, row: ModelRow, attack: str, model: Any, job: FitJob, before: Point, turn: Lock) -> None:
         self.row, self.attack, self.model, self.job, self.turn = row, attack, model, job, turn
         self.done, self.steps, self.points = 0, job.steps, [before]
         self.stopped, self.trouble = False, ""
@@ -38,7 +39,8 @@ class Relearning:
             with self.turn:
                 self._step()
             if len(state.evals) == len(self.points) or time.monotonic() - paused >= pause_s:
-                self.points[1:] = [self.points[0] | point for point in state.evals]  # what is not asked stays
+                before = self.points[0]  # what an evaluation does not ask stays as it was
+                self.points[1:] = [replace(before, **_scores(point)) for point in state.evals]
                 yield
                 paused = time.monotonic()
         with self.turn:
@@ -61,3 +63,8 @@ class Relearning:
         with self.turn:
             self._close()
             self.model = None
+
+
+def _scores(point: dict[str, Any]) -> dict[str, Any]:
+    """What a point of a curve shows, of all that an evaluation found."""
+    return {field.name: point[field.name] for field in fields(Point) if field.name in point}

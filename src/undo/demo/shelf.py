@@ -11,11 +11,12 @@ from undo import data, models
 from undo.attacks import Training
 from undo.data.dataset import Item
 from undo.demo.answers import Answer, answer
-from undo.demo.exhibit import Exhibit, Row
+from undo.demo.exhibit import Exhibit
 from undo.demo.prompts import Prompt, read_prompt
 from undo.demo.relearning import Relearning
 from undo.spec.errors import UserError
 from undo.stages.attack import prepare
+from undo.study.rows import ModelRow
 
 KEPT = 8  # models in memory: two line-ups
 POINTS = 20  # of a live curve, besides those that the study recorded: enough to see it grow
@@ -36,9 +37,9 @@ class Shelf:
         self.turn = turn
         self._load = lru_cache(KEPT)(lambda folder: models.freeze(models.load_model(folder)))
 
-    def model(self, row: Row) -> Any:
+    def model(self, row: ModelRow) -> Any:
         """The shared model of a row of results."""
-        return self._load(self.exhibit.artifact(row["artifact"]) / "model")
+        return self._load(self.exhibit.artifact(row.artifact) / "model")
 
     def read(self, typed: str) -> Prompt:
         """A typed prompt as the models will read it."""
@@ -53,7 +54,7 @@ class Shelf:
             return None
         return Item("test", "forget", "", prompt="", answer=prompt.text, ends=False)
 
-    def answers(self, prompt: Prompt, lineup: list[Row], attacked: Relearning | None) -> list[Answer]:
+    def answers(self, prompt: Prompt, lineup: list[ModelRow], attacked: Relearning | None) -> list[Answer]:
         """One per model of the line-up, and last that of the attacked copy."""
         item, copies = self.item(prompt), [attacked.model] if attacked else []
 
@@ -63,11 +64,11 @@ class Shelf:
 
         return [ask(self.model(row)) for row in lineup] + [ask(model) for model in copies]
 
-    def attack(self, row: Row, attack: str, steps: int) -> Relearning:
+    def attack(self, row: ModelRow, attack: str, steps: int) -> Relearning:
         """The study's attack on a private copy of a model, for so many steps, before the first one."""
         curve = self.exhibit.curve(row, attack)
         if curve is None:
-            raise UserError(f"the study has no attack '{attack}' on {row['id']}")
+            raise UserError(f"the study has no attack '{attack}' on {row.id}")
         settings = self.exhibit.settings(curve)
         recorded = settings.attack
         if not isinstance(recorded, Training):
@@ -79,4 +80,4 @@ class Shelf:
         with self.turn:
             ready = prepare(settings, self.corpus, copy.deepcopy(self.model(row)))
             assert ready.job is not None
-            return Relearning(row, attack, ready.model, ready.job, curve["points"][0], self.turn)
+            return Relearning(row, attack, ready.model, ready.job, curve.points[0], self.turn)

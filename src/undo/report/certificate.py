@@ -9,10 +9,12 @@ from pathlib import Path
 from undo.given.attack_result import AttackResult
 from undo.given.bootstrap import Interval
 from undo.given.certificate import Certificate
-from undo.report import rows as r
+from undo.report.numbers import Estimate, Format, form_of_unit, percent, plain
 from undo.report.page import asset, template
+from undo.report.results import variant_label
 from undo.report.tables import Cell, Line, Table, benchmarks_table
 from undo.study.artifacts import write_atomically
+from undo.study.rows import Benchmark
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,14 @@ def write_certificate(certificate: Certificate, out: Path) -> None:
 
 def render(certificate: Certificate) -> str:
     """The page's HTML."""
+    asked = [Benchmark.read(row) for row in certificate.benchmarks]
     return template("certificate.html").render(
         certificate=certificate,
         details=certificate.verdict.partition("\n")[2],
         given={role: getattr(certificate, role) for role in ("model", "oracle", "before", "forget", "retain")},
         bars=bars(certificate),
         rows=attacks_table(certificate),
-        benchmarks=benchmarks_table(certificate.benchmarks) if certificate.benchmarks else None,
+        benchmarks=benchmarks_table(asked) if asked else None,
         css=asset("page.css"),
     )
 
@@ -78,7 +81,7 @@ def _severity(certificate: Certificate) -> Callable[[AttackResult], tuple[bool, 
 def _bar(row: AttackResult) -> Bar:
     fraction = row.recovered_fraction or 0.0
     low, high = (_place(value) for value in row.recovered_fraction_interval or (fraction, fraction))
-    return Bar(row.attack, r.percent(fraction), _place(fraction), low, high - low, row.within_utility and row.decides)
+    return Bar(row.attack, percent(fraction), _place(fraction), low, high - low, row.within_utility and row.decides)
 
 
 def _place(fraction: float) -> float:
@@ -88,7 +91,7 @@ def _place(fraction: float) -> float:
 
 def attacks_table(certificate: Certificate) -> Table:
     """Every row of the certificate."""
-    form = r.percent if certificate.metric["unit"] == "fraction" else r.plain
+    form = form_of_unit(certificate.metric["unit"])
     unit = "%" if certificate.metric["unit"] == "fraction" else certificate.metric["unit"]
     columns = [("budget", "steps"), ("recovery", f"forget, {unit}"), ("oracle", "same attack's best, same unit")]
     if paired := any(row.neutral is not None for row in certificate.attacks):
@@ -99,21 +102,21 @@ def attacks_table(certificate: Certificate) -> Table:
     )
 
 
-def _line(row: AttackResult, form: r.Format, paired: bool) -> Line:
-    swapped = [_cell(row.neutral, form), _cell(row.specific_recovery, r.plain, row.specific_recovery_interval)]
+def _line(row: AttackResult, form: Format, paired: bool) -> Line:
+    swapped = [_cell(row.neutral, form), _cell(row.specific_recovery, plain, row.specific_recovery_interval)]
     cells = [
         Cell(f"{row.budget:,}", row.budget),
         _cell(row.recovery, form, row.recovery_interval),
         _cell(row.oracle, form),
         *(swapped if paired else []),
-        _cell(row.recovered_fraction, r.percent, row.recovered_fraction_interval),
-        _cell(row.retain_loss, r.plain),
+        _cell(row.recovered_fraction, percent, row.recovered_fraction_interval),
+        _cell(row.retain_loss, plain),
         Cell(("yes" if row.decides else "yes, decides nothing") if row.within_utility else "no"),
     ]
-    return Line(f"{row.attack} {r.variant_label(row.variant)}".strip(), cells)
+    return Line(f"{row.attack} {variant_label(row.variant)}".strip(), cells)
 
 
-def _cell(value: float | None, form: r.Format, interval: Interval = None) -> Cell:
+def _cell(value: float | None, form: Format, interval: Interval = None) -> Cell:
     if value is None:
         return Cell("–")
-    return Cell(form(value), value, r.Estimate(value, *interval).interval(form) if interval else "")
+    return Cell(form(value), value, Estimate(value, *interval).interval(form) if interval else "")

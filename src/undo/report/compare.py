@@ -8,12 +8,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from undo.report import figures, style
-from undo.report import rows as r
+from undo.report.numbers import percent, plain
+from undo.report.results import Results, scored
 from undo.report.tables import NOTHING, Cell, Line, Table, cell
 from undo.spec.errors import UserError
 from undo.study.artifacts import write_atomically
-
-Results = r.Results
+from undo.study.rows import Score
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Comparison:
 
 def compare(studies: list[Results]) -> Comparison:
     """Raises UserError where the studies have no attack, or no budget of it, in common."""
-    names = [study["study"] for study in studies]
-    attack = next((a for a in r.attacks(studies[0]) if all(a in r.attacks(study) for study in studies)), None)
+    names = [study.study for study in studies]
+    attack = next((a for a in studies[0].attacks() if all(a in study.attacks() for study in studies)), None)
     if attack is None:
         raise UserError(f"{', '.join(names)} have no attack in common, so there is nothing to compare")
-    shared = set.intersection(*(set(r.budgets(study, attack)) for study in studies))
+    shared = set.intersection(*(set(study.budgets(attack)) for study in studies))
     if not shared:
         raise UserError(f"{', '.join(names)} have no budget of {attack} in common, so there is nothing to compare")
     budget = max(shared)
@@ -43,12 +43,12 @@ def compare(studies: list[Results]) -> Comparison:
 
 
 def _scores(studies: list[Results], attack: str, budget: int) -> Table:
-    scored = [r.scores_at(study, attack, budget) for study in studies]
+    scored = [study.scores_at(attack, budget) for study in studies]
     columns = [
-        (f"{study['study']}: {what}", unit)
+        (f"{study.study}: {what}", unit)
         for study in studies
         for what, unit in (
-            ("recovery", r.describe_metric(study, "forget")),
+            ("recovery", study.describe_metric("forget")),
             ("relative robustness", ""),
             ("relative compute", ""),
         )
@@ -63,24 +63,24 @@ def _scores(studies: list[Results], attack: str, budget: int) -> Table:
     )
 
 
-def _cells(study: Results, score: r.Row | None) -> list[Cell]:
+def _cells(study: Results, score: Score | None) -> list[Cell]:
     if score is None:
         return [NOTHING] * 3
     return [
-        cell(r.scored(score, "recovery"), r.form_of(study, "forget")),
-        cell(r.scored(score, "relative_robustness"), r.plain),
-        cell(r.scored(score, "relative_compute"), r.percent),
+        cell(scored(score, "recovery"), study.form_of("forget")),
+        cell(scored(score, "relative_robustness"), plain),
+        cell(scored(score, "relative_compute"), percent),
     ]
 
 
 def _differences(studies: list[Results]) -> Table:
     """Every setting in which the recipes differ, beside their names."""
-    flat = [_flat({k: v for k, v in study["recipe"].items() if k not in ("name", "summary")}) for study in studies]
+    flat = [_flat({k: v for k, v in study.recipe.items() if k not in ("name", "summary")}) for study in studies]
     settings = [
         key for key in dict.fromkeys(key for of in flat for key in of) if len({str(of.get(key)) for of in flat}) > 1
     ]
     lines = [Line(key, [Cell(str(of.get(key, "–"))) for of in flat]) for key in settings]
-    return Table("Where the recipes differ", "setting", [(study["study"], "") for study in studies], lines)
+    return Table("Where the recipes differ", "setting", [(study.study, "") for study in studies], lines)
 
 
 def _flat(settings: Any, path: str = "") -> dict[str, Any]:
@@ -103,7 +103,7 @@ def panels(comparison: Comparison) -> dict[str, dict[str, go.Figure]]:
     for study in comparison.studies:
         drawn = figures.relearning_panels(study, comparison.attack), figures.matching_panels(study, comparison.attack)
         for kind, of in zip(found, drawn, strict=True):
-            found[kind] |= {f"{study['study']}: {title}": figure for title, figure in of.items()}
+            found[kind] |= {f"{study.study}: {title}": figure for title, figure in of.items()}
     return found
 
 
@@ -111,9 +111,9 @@ def comparison_figure(comparison: Comparison) -> go.Figure | None:
     """F4 with a colour per study; None where relative robustness is defined nowhere."""
     traces = []
     for study, shade in zip(comparison.studies, style.PALETTE * len(comparison.studies), strict=False):
-        scores = r.scores_at(study, comparison.attack, comparison.budget).values()
-        placed = [s for s in scores if s["relative_robustness"] is not None and s["relative_compute"] is not None]
-        robust, compute = ([r.scored(s, f"relative_{what}") for s in placed] for what in ("robustness", "compute"))
+        scores = study.scores_at(comparison.attack, comparison.budget).values()
+        placed = [s for s in scores if s.relative_robustness is not None and s.relative_compute is not None]
+        robust, compute = ([scored(s, f"relative_{what}") for s in placed] for what in ("robustness", "compute"))
         if placed:
             traces.append(_points(study, placed, compute, robust, shade))
     titles = "relative compute: FLOPs of suppress + distil / FLOPs of pretraining the oracle", "relative robustness"
@@ -122,22 +122,22 @@ def comparison_figure(comparison: Comparison) -> go.Figure | None:
     return style.new_figure(traces, *titles).update_xaxes(tickformat=".0%", rangemode="tozero")
 
 
-def _points(study: Results, scores: list[r.Row], compute: list, robust: list, shade: str) -> go.Scatter:
+def _points(study: Results, scores: list[Score], compute: list, robust: list, shade: str) -> go.Scatter:
     return go.Scatter(
         x=[e.mean for e in compute],
         y=[e.mean for e in robust],
         error_x=style.error(compute, shade),
         error_y=style.error(robust, shade),
         mode="markers",
-        name=escape(study["study"]),
-        marker={"size": 10, "color": shade, "symbol": [_symbol(study, score["model"]) for score in scores]},
-        text=[escape(score["model"]) for score in scores],
+        name=escape(study.study),
+        marker={"size": 10, "color": shade, "symbol": [_symbol(study, score.model) for score in scores]},
+        text=[escape(score.model) for score in scores],
         hovertemplate="<b>%{text}</b>: robustness %{y:.3f} at %{x:.0%}<extra></extra>",
     )
 
 
 def _symbol(study: Results, model: str) -> str:
-    return "circle" if r.keeps_retain(study, model) else style.UNTAUGHT
+    return "circle" if study.reached_stop_rule(model) else style.UNTAUGHT
 
 
 def write_comparison(comparison: Comparison, target: Path) -> None:

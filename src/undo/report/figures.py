@@ -6,29 +6,29 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from undo.report import rows as r
 from undo.report import style
+from undo.report.numbers import Estimate, Format, estimate, large, percent, plain
+from undo.report.results import Results, label, scored
+from undo.study.rows import ModelRow, Score
 
-Results = r.Results
 TEXT_SIDES = ("top left", "bottom right", "bottom left")  # beside the error bars
 
 
 def headline(results: Results) -> go.Figure | None:
     """F4 of the first attack: what robustness costs; None where it is nowhere defined."""
-    found = r.attacks(results)
+    found = results.attacks()
     figure = robustness_over_compute(results, found[0]) if found else None
     return figure.update_layout(template="plotly_white") if figure else None
 
 
 def robustness_over_compute(results: Results, attack: str) -> go.Figure | None:
     """F4: relative robustness over relative compute at the attack's largest budget, a point per model."""
-    scores = r.last_scores(results, attack)
-    firsts = {id: rows[0] for id, rows in r.by_id(results).items()}
+    scores = results.last_scores(attack)
     shown = [score for score in scores.values() if _placed(score)]
-    if not any(firsts[score["model"]]["role"] != "oracle" for score in shown):
+    if not any(results.first[score.model].role != "oracle" for score in shown):
         return None
     methods = style.methods(results)
-    traces = [_robust_point(results, firsts[score["model"]], score, methods) for score in shown]
+    traces = [_robust_point(results, results.first[score.model], score, methods) for score in shown]
     figure = style.new_figure(
         [*_alpha_paths(results, scores), *traces, *_legend(results)],
         "relative compute: FLOPs of suppress + distil / FLOPs of pretraining the oracle",
@@ -42,17 +42,17 @@ def robustness_over_compute(results: Results, attack: str) -> go.Figure | None:
     return figure
 
 
-def _placed(score: r.Row) -> bool:
+def _placed(score: Score) -> bool:
     """Whether a score has both coordinates."""
-    return score["relative_robustness"] is not None and score["relative_compute"] is not None
+    return score.relative_robustness is not None and score.relative_compute is not None
 
 
-def _robust_point(results: Results, row: r.Row, score: r.Row, methods: dict[str, str]) -> go.Scatter:
-    robust, compute = r.scored(score, "relative_robustness"), r.scored(score, "relative_compute")
-    recovery = r.scored(score, "recovery").text(r.form_of(results, "forget"))
-    lines = [f"relative robustness {robust.text(r.plain)}", f"relative compute {compute.text(r.percent)}"]
-    text = "<br>".join([f"<b>{escape(row['id'])}</b>", *lines, f"recovery {recovery}", style.seeds(robust.n)])
-    alpha = row["noise_alpha"]
+def _robust_point(results: Results, row: ModelRow, score: Score, methods: dict[str, str]) -> go.Scatter:
+    robust, compute = scored(score, "relative_robustness"), scored(score, "relative_compute")
+    recovery = scored(score, "recovery").text(results.form_of("forget"))
+    lines = [f"relative robustness {robust.text(plain)}", f"relative compute {compute.text(percent)}"]
+    text = "<br>".join([f"<b>{escape(row.id)}</b>", *lines, f"recovery {recovery}", style.seeds(robust.n)])
+    alpha = row.noise_alpha
     return go.Scatter(
         x=[compute.mean],
         y=[robust.mean],
@@ -60,30 +60,30 @@ def _robust_point(results: Results, row: r.Row, score: r.Row, methods: dict[str,
         error_y=style.error([robust], style.colour(row)),
         mode="markers" if alpha is None else "markers+text",
         text=[None if alpha is None else f"{alpha:g}"],
-        textposition=TEXT_SIDES[list(methods).index(row["method"]) % len(TEXT_SIDES)] if row["method"] else None,
+        textposition=TEXT_SIDES[list(methods).index(row.method) % len(TEXT_SIDES)] if row.method else None,
         marker=style.marker(results, row, methods),
         showlegend=False,
         hovertemplate=f"{text}<extra></extra>",
     )
 
 
-def _alpha_paths(results: Results, scores: dict[str, r.Row]) -> list[go.Scatter]:
+def _alpha_paths(results: Results, scores: dict[str, Score]) -> list[go.Scatter]:
     """A thin line through one teacher's noised students, by rising alpha."""
     paths = []
-    for teacher in r.of_role(results, "teacher"):
-        noised = [row for row in r.students_of(results, teacher["id"]) if row["noise_alpha"] is not None]
-        on_path = [scores[row["id"]] for row in noised if row["id"] in scores]
+    for teacher in results.of_role("teacher"):
+        noised = [row for row in results.students_of(teacher.id) if row.noise_alpha is not None]
+        on_path = [scores[row.id] for row in noised if row.id in scores]
         known = [score for score in on_path if _placed(score)]
-        x, y = [s["relative_compute"] for s in known], [s["relative_robustness"] for s in known]
+        x, y = [s.relative_compute for s in known], [s.relative_robustness for s in known]
         line = {"color": style.COLOURS["base"], "width": 1}
         paths.append(go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False))
     return paths
 
 
-def _robust_range(scores: list[r.Row]) -> list[float]:
+def _robust_range(scores: list[Score]) -> list[float]:
     """All points, and the intervals as far as they lie near the two references: two seeds can give endless ones."""
-    points = [score["relative_robustness"] for score in scores]
-    ends = [end for score in scores for end in score.get("relative_robustness_ci") or () if end is not None]
+    points = [score.relative_robustness or 0.0 for score in scores]
+    ends = [end for score in scores for end in score.relative_robustness_ci or () if end is not None]
     low, high = max(min([*ends, 0]), -0.5), min(max([*ends, 1]), 1.5)
     return [min(*points, low, 0) - 0.12, max(*points, high, 1) + 0.12]
 
@@ -91,11 +91,11 @@ def _robust_range(scores: list[r.Row]) -> list[float]:
 def relearning_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F3, a panel per method: suppressed, its students (of the noised ones the strongest), oracle and base."""
     panels = {}
-    for teacher in r.named_teachers(results):
-        students = r.students_of(results, teacher["id"])
-        noised = [row for row in students if row["noise_alpha"] is not None]
-        shown = noised[-1:] + [row for row in students if row["noise_alpha"] is None]
-        panels[teacher["id"]] = _relearning(results, attack, [teacher, *shown, *r.of_roles(results, "oracle", "base")])
+    for teacher in results.named_teachers():
+        students = results.students_of(teacher.id)
+        noised = [row for row in students if row.noise_alpha is not None]
+        shown = noised[-1:] + [row for row in students if row.noise_alpha is None]
+        panels[teacher.id] = _relearning(results, attack, [teacher, *shown, *results.of_role("oracle", "base")])
     return _alike(panels)
 
 
@@ -111,29 +111,29 @@ def _alike(panels: dict[str, go.Figure]) -> dict[str, go.Figure]:
 
 def matching_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F2: students that learnt from the oracle, how close they came to it and how fast they relearn."""
-    students = [row for row in r.of_role(results, "student") if row.get("teacher") == "oracle"]
+    students = [row for row in results.of_role("student") if row.teacher == "oracle"]
     if not students:
         return {}
     return {
         "Distance to the oracle": _distances(results, students),
-        "Relearning": _relearning(results, attack, [*students, *r.of_roles(results, "oracle", "base")]),
+        "Relearning": _relearning(results, attack, [*students, *results.of_role("oracle", "base")]),
     }
 
 
-def _distances(results: Results, students: list[r.Row]) -> go.Figure:
+def _distances(results: Results, students: list[ModelRow]) -> go.Figure:
     """Distillation loss by step, mean over seeds."""
     traces = []
     for row in students:
         losses: dict[int, list[float]] = {}
-        for each in r.by_id(results)[row["id"]]:
-            for step, loss in each["distil"]["losses"]:
-                losses.setdefault(step, []).append(loss)
-        points = [(step, r.estimate(of)) for step, of in sorted(losses.items())]
+        for each in results.by_id[row.id]:
+            for step, loss in (each.distil and each.distil.losses) or ():
+                losses.setdefault(int(step), []).append(loss)
+        points = [(step, estimate(of)) for step, of in sorted(losses.items())]
         traces.append(
             go.Scatter(
                 x=[step for step, _ in points],
                 y=[e.mean for _, e in points],
-                name=escape(r.label(row)),
+                name=escape(label(row)),
                 mode="lines",
                 line={"color": style.colour(row), "width": 2.2},
             )
@@ -144,9 +144,9 @@ def _distances(results: Results, students: list[r.Row]) -> go.Figure:
 
 def signal_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F8: what a teacher's distributions still hold of the forget skill, and what comes back to its fresh student."""
-    scores = r.last_scores(results, attack)
-    pairs = [(row, scores.get(r.fresh_student(results, row["id"]) or "")) for row in r.of_role(results, "teacher")]
-    known = [(row, score) for row, score in pairs if score and row.get("forget_signal") is not None]
+    scores = results.last_scores(attack)
+    pairs = [(row, scores.get(results.fresh_student(row.id) or "")) for row in results.of_role("teacher")]
+    known = [(row, score) for row, score in pairs if score and row.forget_signal is not None]
     if len(known) < 2:
         return {}
     methods = style.methods(results)
@@ -162,12 +162,12 @@ def label_panels(results: Results, attack: str) -> dict[str, go.Figure]:
 
     For teachers and each kind of student; a model that kept nothing relearns nothing soon, so neither stands alone.
     """
-    scores = r.last_scores(results, attack)
+    scores = results.last_scores(attack)
     lines = _label_lines(results, scores)
     if not lines:
         return {}
-    recovered = {id: r.scored(score, "recovery") for id, score in scores.items()}
-    kept = {id: r.mean_of(rows, "retain") for id, rows in r.by_id(results).items()}
+    recovered = {id: scored(score, "recovery") for id, score in scores.items()}
+    kept = {id: results.mean(id, "retain") for id in results.by_id}
     return {
         "What comes back": _label_figure(results, lines, recovered, "recovery", "forget"),
         "What was kept": _label_figure(results, lines, kept, "retain before", "retain"),
@@ -182,19 +182,19 @@ class _LabelLine(NamedTuple):
     look: dict[str, str]
 
 
-def _label_lines(results: Results, scores: dict[str, r.Row]) -> list[_LabelLine]:
+def _label_lines(results: Results, scores: dict[str, Score]) -> list[_LabelLine]:
     """Attacked teachers, and each kind of student; those that read texts themselves are dotted or dashed."""
-    made, first, lines = r.settings_of(results), {id: rows[0] for id, rows in r.by_id(results).items()}, []
+    lines = []
     for method, shares in _label_families(results).items():
-        kinds = dict.fromkeys(row["id"].removesuffix(name) for name in shares for row in r.students_of(results, name))
+        kinds = dict.fromkeys(row.id.removesuffix(name) for name in shares for row in results.students_of(name))
         dashes = cycle(("dot", "dash", "dashdot"))
         for kind in ("", *kinds):
             share_of = {f"{kind}{name}": share for name, share in shares.items() if f"{kind}{name}" in scores}
             if share_of:
                 called = f"{kind.removesuffix('-')} student" if kind else "suppressed"
-                id = next(iter(share_of))
-                filtered = id in made and made[id].filter_share is not None
-                look = {"color": style.colour(first[id]), "dash": next(dashes) if filtered else "solid"}
+                row = results.first[next(iter(share_of))]
+                filtered = row.setting("filter_share") is not None
+                look = {"color": style.colour(row), "dash": next(dashes) if filtered else "solid"}
                 lines.append(_LabelLine(f"{called}{method}", share_of, look))
     return lines
 
@@ -205,9 +205,9 @@ def _label_families(results: Results) -> dict[str, dict[str, float]]:
     A family's name is a suffix: empty where there is only one, else the method's.
     """
     families: dict[str, dict[str, float]] = {}
-    for name, knobs in (results["recipe"].get("suppress") or {}).items():
-        if r.right_labels(knobs):
-            families.setdefault(knobs["method"]["name"], {})[name] = 100 * knobs.get("label_share", 1.0)
+    for row in results.of_role("teacher"):
+        if row.setting("label_precision", 1.0) == 1.0:
+            families.setdefault(row.method or "", {})[row.id] = 100 * row.setting("label_share", 1.0)
     several = {name: of for name, of in families.items() if len(set(of.values())) > 1}
     return {
         f" ({name})" if len(several) > 1 else "": dict(sorted(of.items(), key=lambda item: item[1]))
@@ -216,16 +216,16 @@ def _label_families(results: Results) -> dict[str, dict[str, float]]:
 
 
 def _label_figure(
-    results: Results, lines: list[_LabelLine], values: dict[str, r.Estimate], what: str, metric: str
+    results: Results, lines: list[_LabelLine], values: dict[str, Estimate], what: str, metric: str
 ) -> go.Figure:
-    traces = [_label_trace(line, [values[id] for id in line.shares], r.form_of(results, metric)) for line in lines]
-    title = f"{what} ({escape(r.describe_metric(results, metric))})"
+    traces = [_label_trace(line, [values[id] for id in line.shares], results.form_of(metric)) for line in lines]
+    title = f"{what} ({escape(results.describe_metric(metric))})"
     figure = style.new_figure(traces, "labelled rows (% of all)", title)
     figure.update_layout(height=430).update_xaxes(type="log")
     return style.by_unit(figure, results, "y", metric)
 
 
-def _label_trace(line: _LabelLine, found: list[r.Estimate], form: r.Format) -> go.Scatter:
+def _label_trace(line: _LabelLine, found: list[Estimate], form: Format) -> go.Scatter:
     return go.Scatter(
         x=list(line.shares.values()),
         y=[e.mean for e in found],
@@ -241,42 +241,42 @@ def _label_trace(line: _LabelLine, found: list[r.Estimate], form: r.Format) -> g
 
 
 def _recovery_title(results: Results) -> str:
-    return f"recovery of its fresh student ({escape(r.describe_metric(results, 'forget'))})"
+    return f"recovery of its fresh student ({escape(results.describe_metric('forget'))})"
 
 
-def _signal_point(results: Results, row: r.Row, score: r.Row, methods: dict[str, str]) -> go.Scatter:
-    signal = r.mean_of(r.by_id(results)[row["id"]], "forget_signal")
-    recovery = r.scored(score, "recovery")
-    texts = [f"signal {signal.text(r.plain)}", f"recovery {recovery.text(r.form_of(results, 'forget'))}"]
+def _signal_point(results: Results, row: ModelRow, score: Score, methods: dict[str, str]) -> go.Scatter:
+    signal = results.mean(row.id, "forget_signal")
+    recovery = scored(score, "recovery")
+    texts = [f"signal {signal.text(plain)}", f"recovery {recovery.text(results.form_of('forget'))}"]
     return go.Scatter(
         x=[signal.mean],
         y=[recovery.mean],
         error_x=style.error([signal], style.faint(style.colour(row), 0.6)),
         error_y=style.error([recovery], style.faint(style.colour(row), 0.6)),
         mode="markers+text",
-        text=[escape(row["id"])],
+        text=[escape(row.id)],
         textposition="top center",
         marker=style.marker(results, row, methods),
         showlegend=False,
-        hovertemplate=f"<b>{escape(row['id'])}</b><br>{'<br>'.join(texts)}<br>{style.seeds(signal.n)}<extra></extra>",
+        hovertemplate=f"<b>{escape(row.id)}</b><br>{'<br>'.join(texts)}<br>{style.seeds(signal.n)}<extra></extra>",
     )
 
 
 def alpha_panels(results: Results, attack: str) -> dict[str, go.Figure]:
     """F4 as curves: the noised students of each teacher, between suppressed, fresh student and oracle."""
     panels = {}
-    for teacher in r.of_role(results, "teacher"):
-        students = r.students_of(results, teacher["id"])
-        if any(row["noise_alpha"] is not None for row in students):
-            shown = [row for row in students if row["student_init"] in ("noised", "fresh")]
-            panels[teacher["id"]] = _relearning(results, attack, [teacher, *shown, *r.of_roles(results, "oracle")])
+    for teacher in results.of_role("teacher"):
+        students = results.students_of(teacher.id)
+        if any(row.noise_alpha is not None for row in students):
+            shown = [row for row in students if row.student_init in ("noised", "fresh")]
+            panels[teacher.id] = _relearning(results, attack, [teacher, *shown, *results.of_role("oracle")])
     return panels
 
 
-def _relearning(results: Results, attack: str, models: list[r.Row]) -> go.Figure:
+def _relearning(results: Results, attack: str, models: list[ModelRow]) -> go.Figure:
     traces = [trace for i, row in enumerate(models) for trace in _curve(results, attack, row, style.SYMBOLS[i % 6])]
     figure = style.new_figure(traces, _step_title(results, attack), style.metric_title(results, "forget"))
-    of = [point for row in models for point in r.envelope(results, attack, row["id"])]
+    of = [point for row in models for point in results.envelope(attack, row.id)]
     shown = _loss_range([end for step, e in of if step for end in (e.mean, e.low, e.high)])
     return style.by_unit(figure.update_layout(height=430).update_yaxes(range=shown), results, "y", "forget")
 
@@ -290,34 +290,32 @@ def _loss_range(attacked: list[float | None]) -> list[float] | None:
     return [min(known) - room, max(known) + room]
 
 
-def _curve(results: Results, attack: str, row: r.Row, symbol: str) -> list[go.Scatter]:
-    points = r.envelope(results, attack, row["id"])
-    steps, form, seen = [step for step, _ in points], r.form_of(results, "forget"), _tokens_by_step(results, attack)
-    texts = [f"{e.text(form)}<br>{r.large(seen[step])} forget tokens, {style.seeds(e.n)}" for step, e in points]
+def _curve(results: Results, attack: str, row: ModelRow, symbol: str) -> list[go.Scatter]:
+    points = results.envelope(attack, row.id)
+    steps, form, seen = [step for step, _ in points], results.form_of("forget"), _tokens_by_step(results, attack)
+    texts = [f"{e.text(form)}<br>{large(seen[step])} forget tokens, {style.seeds(e.n)}" for step, e in points]
     line = go.Scatter(
         x=steps,
         y=[e.mean for _, e in points],
-        name=escape(r.label(row)),
-        legendgroup=row["id"],
+        name=escape(label(row)),
+        legendgroup=row.id,
         mode="lines+markers",
-        line={"color": style.colour(row), "width": 2.2, "dash": "dot" if row["role"] == "base" else "solid"},
+        line={"color": style.colour(row), "width": 2.2, "dash": "dot" if row.role == "base" else "solid"},
         marker={"symbol": symbol, "size": 6},
         customdata=texts,
-        hovertemplate=f"<b>{escape(row['id'])}</b>, step %{{x:,}}: %{{customdata}}<extra></extra>",
+        hovertemplate=f"<b>{escape(row.id)}</b>, step %{{x:,}}: %{{customdata}}<extra></extra>",
     )
     return [*_band(row, points), line]
 
 
-def _band(row: r.Row, points: list[tuple[int, r.Estimate]]) -> list[go.Scatter]:
+def _band(row: ModelRow, points: list[tuple[int, Estimate]]) -> list[go.Scatter]:
     known = [(step, e) for step, e in points if e.low is not None]
     if not known:
         return []
     steps = [step for step, _ in known]
     edge = [e.high for _, e in known] + [e.low for _, e in reversed(known)]
     band = {"fill": "toself", "fillcolor": style.faint(style.colour(row)), "line": {"width": 0}, "mode": "lines"}
-    return [
-        go.Scatter(x=steps + steps[::-1], y=edge, **band, legendgroup=row["id"], showlegend=False, hoverinfo="skip")
-    ]
+    return [go.Scatter(x=steps + steps[::-1], y=edge, **band, legendgroup=row.id, showlegend=False, hoverinfo="skip")]
 
 
 def relearning_axes(results: Results, attack: str, skill: str = "forget") -> go.Figure:
@@ -340,12 +338,12 @@ def _legend(results: Results) -> list[go.Scatter]:
 
 def _step_title(results: Results, attack: str) -> str:
     step, tokens = max(_tokens_by_step(results, attack).items())
-    return f"attack step ({step:,} steps: {r.large(tokens)} forget tokens)"
+    return f"attack step ({step:,} steps: {large(tokens)} forget tokens)"
 
 
 def _tokens_by_step(results: Results, attack: str) -> dict[int, int]:
     """Most forget tokens that any run of the attack had seen by a step."""
     seen: dict[int, int] = {}
-    for point in (p for c in results["curves"] if c["attack"] == attack for p in c["points"]):
-        seen[point["step"]] = max(seen.get(point["step"], 0), point["forget_tokens"])
+    for point in (p for c in results.runs(attack) for p in c.points):
+        seen[point.step] = max(seen.get(point.step, 0), point.forget_tokens)
     return seen

@@ -1,20 +1,18 @@
 """A study, or several side by side, as Markdown: for a pull request or a log."""
 
-from undo.report import rows as r
-from undo.report import tables, words
+from undo.report import narrative, tables
 from undo.report.compare import Comparison
+from undo.report.results import Results
 from undo.report.tables import Cell, Table
-
-Results = r.Results
 
 
 def as_markdown(results: Results) -> str:
     """The answer, what to read with care, and the scores at each attack's largest budget."""
-    scored = [tables.scores_table(results, attack) for attack in r.attacks(results) if r.budgets(results, attack)]
-    caveats = [f"- {caveat}" for caveat in words.caveats(results)]
+    scored = [tables.scores_table(results, attack) for attack in results.attacks() if results.budgets(attack)]
+    caveats = [f"- {caveat}" for caveat in narrative.caveats(results)]
     parts = [
-        f"## {results['study']}",
-        *words.answer(results),
+        f"## {results.study}",
+        *narrative.answer(results),
         *(["Read with care:\n\n" + "\n".join(caveats)] * any(caveats)),
     ]
     return "\n\n".join([*parts, *map(as_table, scored)]) + "\n"

@@ -9,13 +9,13 @@ from typing import Any
 
 import yaml
 
-from undo.report import bars, evidence, figures, pareto, pipeline, style, tables, words
-from undo.report import rows as r
+from undo.report import cost_figures, figures, narrative, pareto, pipeline, style, tables
 from undo.report.explorer import explorer
+from undo.report.results import Results
+from undo.report.tables import Table
 from undo.study.artifacts import write_atomically
 from undo.study.results import load_results, results_file
 
-Results = r.Results
 ENDS = ("low", "high")
 CITATION = """@inproceedings{lee2025distillation,
   title = {Distillation Robustifies Unlearning},
@@ -28,10 +28,10 @@ CITATION = """@inproceedings{lee2025distillation,
 }"""
 
 
-def write_report(study_folder: Path) -> Path:
-    """Reads the results of a study and writes `index.html` beside them."""
+def write_report(study_folder: Path, results: Results, claims: Table | None) -> Path:
+    """Writes the page of a study as `index.html` beside its results. claims: what it says about the paper's claims."""
     target = results_file(study_folder).with_name("index.html")
-    write_atomically(target, render(load_results(study_folder)))
+    write_atomically(target, render(results, claims))
     return target
 
 
@@ -39,8 +39,8 @@ def save_picture(study_folder: Path, target: Path) -> Path:
     """Writes the headline of a study as one SVG file, for a README. Raises UserError where it has nothing to show."""
     from undo.report import picture, settings_picture
 
-    results = load_results(study_folder)
-    drawn = settings_picture if r.compares_settings(results) and r.attacks(results) else picture
+    results = Results.load(study_folder)
+    drawn = settings_picture if results.compares_settings() and results.attacks() else picture
     write_atomically(target, drawn.draw(results))
     return target
 
@@ -56,7 +56,7 @@ def save_scores(study_folder: Path, target: Path) -> Path:
     return target
 
 
-def _flat(score: r.Row) -> r.Row:
+def _flat(score: dict[str, Any]) -> dict[str, Any]:
     """A score with `x_ci` as `x_ci_low` and `x_ci_high`."""
     pairs = {name: value for name, value in score.items() if isinstance(value, list)}
     single = {name: value for name, value in score.items() if name not in pairs}
@@ -65,18 +65,18 @@ def _flat(score: r.Row) -> r.Row:
     }
 
 
-def render(results: Results) -> str:
+def render(results: Results, claims: Table | None = None) -> str:
     """The page's HTML."""
-    sections = [_attack_section(results, attack, i) for i, attack in enumerate(r.attacks(results))]
+    sections = [_attack_section(results, attack, i) for i, attack in enumerate(results.attacks())]
     headline, costs = _headline(results), _costs(results)
     settings = None if sections else _settings(results)
     drawn = [each for section in sections for each in section["figures"]]
     drawn += [each for each in (headline, settings, costs) if each]
     return template("page.html").render(
         results=results,
-        answer=words.answer(results),
-        findings=words.findings(results),
-        caveats=words.caveats(results),
+        answer=narrative.answer(results),
+        findings=narrative.findings(results),
+        caveats=narrative.caveats(results),
         headline=headline,
         settings=settings,
         costs=costs,
@@ -86,12 +86,12 @@ def render(results: Results) -> str:
         sections=sections,
         models=tables.models_table(results),
         curves=tables.curves_table(results),
-        evidence=tables.evidence_table(evidence.gather({results["study"]: results})),
+        evidence=claims,
         answers=tables.answer_tables(results),
-        benchmarks=tables.benchmarks_table(results["benchmarks"]) if results.get("benchmarks") else None,
+        benchmarks=tables.benchmarks_table(results.benchmarks) if results.benchmarks else None,
         ledger=tables.ledger_table(results),
         stages=tables.stages_table(results),
-        recipe=yaml.safe_dump(results["recipe"], sort_keys=False, allow_unicode=True),
+        recipe=yaml.safe_dump(results.recipe, sort_keys=False, allow_unicode=True),
         plots={each["id"]: each["plot"] for each in drawn},
         citation=CITATION,
         plotly=plotly(),
@@ -104,8 +104,8 @@ def _headline(results: Results) -> dict[str, Any] | None:
     figure = figures.headline(results)
     if figure is None:
         return None
-    attack = r.attacks(results)[0]
-    title = f"Robustness over compute, after {r.budgets(results, attack)[-1]:,} steps of {attack}"
+    attack = results.attacks()[0]
+    title = f"Robustness over compute, after {results.budgets(attack)[-1]:,} steps of {attack}"
     figure.update_layout(showlegend=False, height=430)  # the page has one legend for all figures of all models
     return shown("headline", "headline", title, figure)
 
@@ -116,14 +116,14 @@ def _settings(results: Results) -> dict[str, Any] | None:
 
 
 def _costs(results: Results) -> dict[str, Any] | None:
-    figure = bars.cost_bars(results)
+    figure = cost_figures.cost_bars(results)
     return None if figure is None else shown("costs", "costs", "What each model cost", figure)
 
 
 def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
     """Everything the page shows about one attack."""
-    budgets = r.budgets(results, attack)
-    specific = bars.specific_recovery(results, attack)
+    budgets = results.budgets(attack)
+    specific = cost_figures.specific_recovery(results, attack)
     kept = pareto.pareto_panels(results, attack)
     panels = {
         "matching": figures.matching_panels(results, attack),
@@ -144,7 +144,7 @@ def _attack_section(results: Results, attack: str, i: int) -> dict[str, Any]:
             for j, (title, plot) in enumerate(plots.items())
         ],
         "pareto": {step: _plot(plot) for step, plot in kept.items()},
-        "of_settings": r.compares_settings(results),
+        "of_settings": results.compares_settings(),
         "explorer": explorer(results, attack),
         "scores": tables.scores_table(results, attack) if budgets else None,
     }

@@ -6,9 +6,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from undo.report import rows as r
-
-Results = r.Results
+from undo.report.numbers import Estimate
+from undo.report.results import Results, label
+from undo.study.rows import ModelRow
 
 # Okabe and Ito's palette, safe for colour-blind readers; grey instead of black, to be seen on a dark page too
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#BB6E9C", "#E69F00", "#56B4E9")
@@ -35,14 +35,14 @@ def new_figure(traces: list, x_title: str, y_title: str) -> go.Figure:
     return go.Figure(traces, layout)
 
 
-def colour(row: r.Row) -> str:
+def colour(row: ModelRow) -> str:
     """By role; students by initialisation, noised ones darker with alpha."""
-    if row["role"] != "student":
-        return COLOURS[row["role"]]
-    if row["noise_alpha"] is None:
-        return STUDENT_COLOURS[row["student_init"]]
+    if row.role != "student":
+        return COLOURS[row.role]
+    if row.noise_alpha is None:
+        return STUDENT_COLOURS[row.student_init or "fresh"]
     mixed = [
-        round((1 - row["noise_alpha"]) * weak + row["noise_alpha"] * strong)
+        round((1 - row.noise_alpha) * weak + row.noise_alpha * strong)
         for weak, strong in zip(WEAK_NOISE, STRONG_NOISE, strict=True)
     ]
     return "#{:02X}{:02X}{:02X}".format(*mixed)
@@ -56,14 +56,14 @@ def faint(colour: str, alpha: float = 0.15) -> str:
 
 def methods(results: Results) -> dict[str, str]:
     """Marker by unlearning method."""
-    names = dict.fromkeys(row["method"] for row in results["models"] if row["method"])
+    names = dict.fromkeys(row.method for row in results.models if row.method)
     return {name: SYMBOLS[i % len(SYMBOLS)] for i, name in enumerate(names)}
 
 
-def marker(results: Results, row: r.Row, methods: dict[str, str]) -> dict[str, Any]:
+def marker(results: Results, row: ModelRow, methods: dict[str, str]) -> dict[str, Any]:
     """A point of a model in figures of all models; hollow where it was not taught: what it lacks proves nothing."""
-    hollow = "" if r.keeps_retain(results, row["id"]) else "-open"
-    return {"size": 11, "color": colour(row), "symbol": methods.get(row["method"] or "", "circle") + hollow}
+    hollow = "" if results.reached_stop_rule(row.id) else "-open"
+    return {"size": 11, "color": colour(row), "symbol": methods.get(row.method or "", "circle") + hollow}
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,21 @@ class Mark:
 def key(results: Results) -> list[Mark]:
     """What colours and markers of the figures over all models mean."""
     marks: dict[str, Mark] = {}
-    for row in results["models"]:
-        noised = row["noise_alpha"] is not None
+    for row in results.models:
+        noised = row.noise_alpha is not None
         marks[kind(row)] = Mark(kind(row), STUDENT_COLOURS["noised"] if noised else colour(row), "circle")
     shapes = [Mark(name, COLOURS["base"], symbol) for name, symbol in methods(results).items()]
-    untaught = any(not r.keeps_retain(results, id) for id in r.by_id(results))
+    untaught = any(not results.reached_stop_rule(id) for id in results.by_id)
     hollow = [Mark("not taught in every seed", COLOURS["base"], UNTAUGHT)] if untaught else []
     return [*marks.values(), *(shapes if len(shapes) > 1 else []), *hollow]
 
 
-def kind(row: r.Row) -> str:
+def kind(row: ModelRow) -> str:
     """What models of one colour are called: noised students alike, others as in a figure of one teacher."""
-    return r.label(row) if row["noise_alpha"] is None else "UNDO student"
+    return label(row) if row.noise_alpha is None else "UNDO student"
 
 
-def error(found: list[r.Estimate], colour: str) -> dict[str, Any]:
+def error(found: list[Estimate], colour: str) -> dict[str, Any]:
     """Half-widths of the intervals; none for a single seed. Student-t intervals are symmetric."""
     halves = [None if e.high is None or e.mean is None else e.high - e.mean for e in found]
     return {"type": "data", "array": halves, "color": colour, "thickness": 1.3, "width": 4}
@@ -105,12 +105,12 @@ def seeds(n: int) -> str:
 
 def metric_title(results: Results, metric: str) -> str:
     """`forget (exact match, forget test; %, 800 items)`, for an axis."""
-    return f"{metric} ({escape(r.describe_metric(results, metric))})"
+    return f"{metric} ({escape(results.describe_metric(metric))})"
 
 
 def by_unit(figure: go.Figure, results: Results, axis: str, metric: str) -> go.Figure:
     """Fractions run from 0 to 100 %, with room for the markers at both ends."""
     update = figure.update_xaxes if axis == "x" else figure.update_yaxes
-    if results["metrics"][metric]["unit"] == "fraction":
+    if results.metrics[metric].unit == "fraction":
         return update(tickformat=".0%", range=[-0.03, 1.04])
     return update(tickformat=".2f")

@@ -38,6 +38,11 @@ class MadeStudent(NamedTuple):
     teacher: str
     alpha: float | None
 
+    def settings(self) -> dict[str, Any]:
+        """What the recipe says of it as JSON, defaults left out; of several teachers and alphas its own."""
+        own = {"teachers": (self.teacher,), "noise_alpha": () if self.alpha is None else (self.alpha,)}
+        return self.student.model_copy(update=own).model_dump(mode="json", exclude_defaults=True)
+
 
 def students(distil: Distil) -> Iterator[MadeStudent]:
     """Every student of a study, in the order of its recipe."""

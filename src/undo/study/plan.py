@@ -82,6 +82,7 @@ class ModelNode:
     student_init: str | None = None
     noise_alpha: float | None = None
     noise_beta: float | None = None
+    settings: dict[str, Any] | None = None  # of a teacher or student in the recipe, defaults left out
     evaluation: str = ""
     benchmark: str | None = None
     attacks: list[AttackRun] = field(default_factory=list)
@@ -261,7 +262,8 @@ class _Replication:
         settings = suppress.Settings(**own, seed=self.seed, model=self.recipe.model)
         flops = spec.steps * spec.batch_rows * self._row_flops(method.passes)
         stage = self._add(name, settings, {"model": base.stage}, steps=spec.steps, flops=flops)
-        return ModelNode(name, "teacher", self.seed, stage, method=method.name)
+        made = spec.model_dump(mode="json", exclude_defaults=True)
+        return ModelNode(name, "teacher", self.seed, stage, method=method.name, settings=made)
 
     def _student(self, made: MadeStudent, teachers: dict[str, ModelNode], base: ModelNode) -> ModelNode:
         spec, student = self.recipe.distil, made.student
@@ -299,6 +301,7 @@ class _Replication:
             student_init=student.init,
             noise_alpha=made.alpha,
             noise_beta=settings.noise and settings.noise.beta,
+            settings=made.settings(),
         )
 
     def _learnt_from(

@@ -4,7 +4,6 @@ import json
 import shlex
 from importlib.resources import files
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from undo.spec.errors import UserError
@@ -127,6 +126,8 @@ def _model_row(plan: Plan, store: Store, node: ModelNode) -> dict[str, Any]:
         "barrier_to_base": evals["barrier_to_base"],
         "artifact": f"artifacts/{node.stage}",
     }
+    if node.settings is not None:
+        row["settings"] = node.settings
     row |= _cost(plan, store, node)
     if node.role == "student":
         own = store.read(node.stage, "evals.json")
@@ -238,11 +239,3 @@ def _totals(plan: Plan, store: Store) -> dict[str, Any]:
         "base_pretraining_s": round(base_s, 1),
         "study_over_base": round(sum(spent.values()) / base_s, 2) if base_s else None,
     }
-
-
-def mean_by_model(results: dict[str, Any], field: str) -> dict[str, float]:
-    """Mean over seeds of a field of the model rows, by model id."""
-    values: dict[str, list[float]] = {}
-    for row in results["models"]:
-        values.setdefault(row["id"], []).append(row[field])
-    return {id: fmean(of) for id, of in values.items()}

@@ -6,31 +6,38 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import Any
 
+from undo.study.rows import Curve, Metric, ModelRow, Point
+
 RETAIN_MARGIN = 0.1
 """The utility constraint: an adversary loses at most so much of retain, relative to what was there before."""
-Curves = list[dict[str, Any]]
+Curves = list[Curve]
 Interval = tuple[float | None, float | None, float | None]
 
 
 def worst_case(curves: Curves, skill: str, step: int, higher_is_better: bool = True) -> float:
     """The best that any variant reached at or before a step: the envelope, never the mean."""
-    best = max if higher_is_better else min
-    return best(point[skill] for curve in curves for point in curve["points"] if point["step"] <= step)
+    return worst_point(curves, skill, step, higher_is_better).value(skill)
 
 
-def constrained_case(curves: Curves, before: list[dict[str, Any]], step: int, higher_is_better: bool) -> float:
+def worst_point(curves: Curves, skill: str, step: int, higher_is_better: bool = True) -> Point:
+    """The point that decides the worst case."""
+    points = [point for curve in curves for point in curve.points if point.step <= step]
+    return (max if higher_is_better else min)(points, key=lambda point: point.value(skill))
+
+
+def constrained_case(curves: Curves, before: list[ModelRow], step: int, higher_is_better: bool) -> float:
     """The worst case on forget that leaves the model of use; what it was before the attack, where none does.
 
     Args: curves of one model and seed; its row in results.json, and then the base's where there is one.
     """
-    kept = [row["retain"] for row in before]
+    kept = [row.retain for row in before]
     found = [
-        point["forget"]
+        point.forget
         for curve in curves
-        for point in curve["points"]
-        if point["step"] <= step and within_utility(point["retain"], kept, higher_is_better)
+        for point in curve.points
+        if point.step <= step and within_utility(point.retain, kept, higher_is_better)
     ]
-    return (max if higher_is_better else min)([before[0]["forget"], *found])
+    return (max if higher_is_better else min)([before[0].forget, *found])
 
 
 def within_utility(retain: float, before: list[float], higher_is_better: bool) -> bool:
@@ -55,18 +62,21 @@ def mean_interval(values: list[float]) -> Interval:
     return fmean(values), fmean(values) - half, fmean(values) + half
 
 
-def score_rows(models: list[dict[str, Any]], curves: Curves, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+def score_rows(
+    models: list[dict[str, Any]], curves: list[dict[str, Any]], metrics: dict[str, Any]
+) -> list[dict[str, Any]]:
     """A row per (model, attack, budget), over the seeds in which the model was attacked.
 
     What compares it with others is over the seeds in which those were attacked too: `relative_robustness_n` and so on.
 
     Args: rows as in results.json, and its descriptions of the forget and the retain metric.
     """
-    table = _Table(models, curves, metrics)
+    runs = [Curve.read(curve) for curve in curves]
+    table = _Table([ModelRow.read(row) for row in models], runs, Metric.read(metrics["forget"]))
     ids = dict.fromkeys(row["id"] for row in models)
     rows = [
         table.row(model, attack, budget)
-        for attack in dict.fromkeys(curve["attack"] for curve in curves)
+        for attack in dict.fromkeys(run.attack for run in runs)
         for model in ids
         for budget in table.budgets(attack)
     ]
@@ -74,18 +84,17 @@ def score_rows(models: list[dict[str, Any]], curves: Curves, metrics: dict[str, 
 
 
 class _Table:
-    def __init__(self, models: list[dict[str, Any]], curves: Curves, metrics: dict[str, Any]) -> None:
-        self.models = {(row["id"], row["seed"]): row for row in models}
-        self.higher, self.error = metrics["forget"]["higher_is_better"], metrics["forget"]["standard_error"]
-        self.chance = metrics["forget"].get("chance", 0.0)
+    def __init__(self, models: list[ModelRow], curves: Curves, forget: Metric) -> None:
+        self.models = {(row.id, row.seed): row for row in models}
+        self.higher, self.error, self.chance = forget.higher_is_better, forget.standard_error, forget.chance
         self.curves: dict[tuple, Curves] = {}
         for curve in curves:
-            self.curves.setdefault((curve["attack"], curve["skill"], curve["model"], curve["seed"]), []).append(curve)
+            self.curves.setdefault((curve.attack, curve.skill, curve.model, curve.seed), []).append(curve)
 
     def budgets(self, attack: str) -> list[int]:
         """Steps at which the attack was evaluated, without 0 where there are others: an attack need not train."""
         of = [curves for key, curves in self.curves.items() if key[0] == attack]
-        steps = {p["step"] for curves in of for curve in curves for p in curve["points"]}
+        steps = {p.step for curves in of for curve in curves for p in curve.points}
         return sorted(steps - {0}) or sorted(steps)
 
     def row(self, model: str, attack: str, budget: int) -> dict[str, Any] | None:
@@ -134,9 +143,10 @@ class _Table:
         Where the same prompts were asked for each other's answers, it is the largest distance at any point.
         """
         skills = [self._recovery(attack, skill, budget)(model, seed) for skill in ("forget", "neutral")]
-        points = [p for curve in self.curves[attack, "forget", model, seed] for p in curve["points"]]
-        if skills[1] is None and all(p.get("neutral") is not None for p in points):
-            return (max if self.higher else min)(p["forget"] - p["neutral"] for p in points if p["step"] <= budget)
+        points = [p for curve in self.curves[attack, "forget", model, seed] for p in curve.points]
+        if skills[1] is None and all(p.neutral is not None for p in points):
+            within = [p.forget - p.neutral for p in points if p.neutral is not None and p.step <= budget]
+            return max(within) if self.higher else min(within)
         return _minus(*skills)
 
     def _constrained(self, model: str, seed: int, attack: str, budget: int) -> float:
@@ -158,14 +168,14 @@ class _Table:
 
     def _half_of_base(self, seed: int) -> float | None:
         """Half of the way to the base's score from that of guessing: of a loss, from the oracle's, if there is one."""
-        base, oracle = (self.models.get((id, seed), {}).get("forget") for id in ("base", "oracle"))
-        nothing = self.chance if self.higher else oracle
-        return None if base is None or nothing is None else (nothing + base) / 2
+        base, oracle = (self.models.get((id, seed)) for id in ("base", "oracle"))
+        nothing = self.chance if self.higher else oracle and oracle.forget
+        return None if base is None or nothing is None else (nothing + base.forget) / 2
 
     def _envelope(self, model: str, seed: int, attack: str, budget: int) -> list[tuple[int, float]]:
         """(step, worst case so far)."""
         curves = self.curves[attack, "forget", model, seed]
-        steps = sorted({point["step"] for curve in curves for point in curve["points"] if point["step"] <= budget})
+        steps = sorted({point.step for curve in curves for point in curve.points if point.step <= budget})
         return [(step, worst_case(curves, "forget", step, self.higher)) for step in steps]
 
     def _values(self, seeds: list[int], of: Callable[[int], float | None]) -> list[float]:
@@ -174,9 +184,9 @@ class _Table:
     def _robustness(self, model: str, seeds: list[int], recovery: Callable) -> list[float]:
         """(suppressed - model) / (suppressed - oracle) by seed; nothing where the denominator is within noise."""
         first = self.models[model, seeds[0]]
-        if first["role"] == "oracle":
+        if first.role == "oracle":
             return [1.0] * len(seeds)  # by definition, whichever teacher is the other end of the scale
-        suppressed = first.get("teacher") or (model if first["role"] == "teacher" else None)
+        suppressed = first.teacher or (model if first.role == "teacher" else None)
         if suppressed is None:
             return []
         triples = [(recovery(suppressed, s), recovery(model, s), recovery("oracle", s)) for s in seeds]
@@ -188,9 +198,9 @@ class _Table:
 
     def _compute(self, model: str, seed: int) -> float | None:
         oracle = self.models.get(("oracle", seed))
-        if not oracle or not oracle["flops"]:  # what a given oracle cost is not known
+        if not oracle or not oracle.flops:  # what a given oracle cost is not known
             return None
-        return self.models[model, seed]["flops"] / oracle["flops"]
+        return self.models[model, seed].flops / oracle.flops
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

@@ -8,8 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from undo.report import rows as r
-from undo.report.rows import Results
+from undo.report.results import Results
 from undo.study.scores import constrained_case, within_noise, worst_case
 
 BySeed = dict[int, float]
@@ -20,17 +19,17 @@ def brought_back(results: Results, model: str, step: int | None = None, skill: s
 
     By seed; larger is more relearnt: a loss counts with a minus sign, and one above that of guessing as guessing.
     """
-    higher = r.higher_is_better(results, skill)
-    seeds = r.curves_of(results, r.attacks(results)[0], model, skill)
+    higher = results.higher_is_better(skill)
+    seeds = results.curves_of(results.attacks()[0], model, skill)
     worst = {seed: worst_case(curves, skill, _at(results, step), higher) for seed, curves in seeds.items()}
     return _more_is_worse(results, worst, higher)
 
 
 def brought_back_to_use(results: Results, model: str, step: int | None = None) -> BySeed:
     """The same by an adversary that has to keep the model useful, under the utility constraint."""
-    higher = r.higher_is_better(results, "forget")
-    own, base = ({row["seed"]: row for row in r.by_id(results).get(id, [])} for id in (model, "base"))
-    seeds = r.curves_of(results, r.attacks(results)[0], model)
+    higher = results.higher_is_better("forget")
+    own, base = ({row.seed: row for row in results.by_id.get(id, [])} for id in (model, "base"))
+    seeds = results.curves_of(results.attacks()[0], model)
     before = {seed: [rows[seed] for rows in (own, base) if seed in rows] for seed in own}
     worst = {
         seed: constrained_case(curves, before[seed], _at(results, step), higher)
@@ -45,13 +44,12 @@ def _more_is_worse(results: Results, worst: BySeed, higher: bool) -> BySeed:
 
 
 def _at(results: Results, step: int | None) -> int:
-    return r.budgets(results, r.attacks(results)[0])[-1] if step is None else step
+    return results.budgets(results.attacks()[0])[-1] if step is None else step
 
 
 def _guessing(results: Results) -> float:
     """Nats per token of a model that calls every token equally likely; of a given model's tokens nothing is known."""
-    recipe = results["recipe"]
-    tokens = None if recipe.get("pretrained") else recipe["data"].get("vocab_size")
+    tokens = None if results.pretrained else results.recipe["data"].get("vocab_size")
     return math.log(tokens) if tokens else math.inf
 
 
@@ -102,13 +100,13 @@ class Kept:
         """By seed; of other views than the usual one it says nothing."""
         if view.of != "all":
             return []
-        sign = 1 if r.higher_is_better(view.results, "retain") else -1
+        sign = 1 if view.results.higher_is_better("retain") else -1
         one, other = (self._retain(view.results, model) for model in (self.model, self.than))
         return [sign * (one[seed] - other[seed]) for seed in _shared(view, self.model, one, other)]
 
     def _retain(self, results: Results, model: str) -> BySeed:
-        seeds = r.curves_of(results, r.attacks(results)[0], model)
-        return {seed: r.worst_point(results, curves, self.step)["retain"] for seed, curves in seeds.items()}
+        seeds = results.curves_of(results.attacks()[0], model)
+        return {seed: results.worst_point(curves, self.step).retain for seed, curves in seeds.items()}
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ class Share:
         one, low, high = (view.recovered(id, self.step) for id in (self.model, self.floor, self.ceiling))
         seeds = _shared(view, self.model, one, low, high)
         spans = [low[seed] - high[seed] for seed in seeds]
-        error = view.results["metrics"]["forget"].get("standard_error", 0.0)  # the contract does not ask for it
+        error = view.results.metrics["forget"].standard_error
         if not seeds or within_noise(spans, error):
             return []
         shares = [(low[seed] - one[seed]) / span for seed, span in zip(seeds, spans, strict=True)]
@@ -164,7 +162,7 @@ class Correlation:
 
 def _shared(view: View, model: str, *found: BySeed) -> list[int]:
     """Seeds in which there is a value of everything, and in which the model was taught."""
-    return sorted(r.taught_seeds(view.results, model).intersection(*found))
+    return sorted(view.results.seeds_at_goal(model).intersection(*found))
 
 
 Measure = Less | Kept | Share | Correlation

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from undo.report import rows as r
+from undo.report.numbers import PERCENT, percent, plain
+from undo.report.results import Results, label, mean_of, scored
 from undo.study.early_warnings import leaking_share
+from undo.study.rows import ModelRow, Score
 
-Results = r.Results
-Scores = dict[str, r.Row]
+Scores = dict[str, Score]
 
 
 @dataclass(frozen=True)
@@ -24,50 +25,50 @@ def answer(results: Results) -> list[str]:
     Where a given model was made to forget, its verdict comes first.
     """
     attack, scores = _largest(results)
-    if not scores and not results["recipe"].get("attacks", True):
-        count = len(r.of_role(results, "teacher"))
+    if not scores and not results.recipe.get("attacks", True):
+        count = len(results.of_role("teacher"))
         return [f"This study attacks nothing: it looks for settings, of which {count} are shown before any attack."]
     if not scores:
         return ["No attack has been finished, so this study does not answer anything yet."]
-    parts = [results.get("verdict", {}).get("headline", "")]
+    parts = [results.content.get("verdict", {}).get("headline", "")]
     parts += [_came_back(results, attack, scores), _verdict(results, scores), _asked(results, attack)]
     return [part for part in parts if part]
 
 
 def _came_back(results: Results, attack: str, scores: Scores) -> str:
     """A suppressed model, its most robust student and the oracle after the attack."""
-    teachers = [row["id"] for row in r.of_role(results, "teacher") if row["id"] in scores]
+    teachers = [row.id for row in results.of_role("teacher") if row.id in scores]
     best = _best_student(results, scores)
-    teacher = r.by_id(results)[best["model"]][0]["teacher"] if best else next(iter(teachers), None)
+    teacher = results.first[best.model].teacher if best else next(iter(teachers), None)
     named = [(teacher, "it was only suppressed")] if teacher else [("base", "nothing was suppressed")]
-    named += [(best["model"], "that was distilled")] if best else []
+    named += [(best.model, "that was distilled")] if best else []
     named += [("oracle", "it was never learnt")]
-    form = r.form_of(results, "forget")
-    told = [f"{r.scored(scores[id], 'recovery').text(form)} where {what} ({id})" for id, what in named if id in scores]
-    found = f"After {r.budgets(results, attack)[-1]:,} steps of “{attack}”, forget is at {', '.join(told)}."
+    form = results.form_of("forget")
+    told = [f"{scored(scores[id], 'recovery').text(form)} where {what} ({id})" for id, what in named if id in scores]
+    found = f"After {results.budgets(attack)[-1]:,} steps of “{attack}”, forget is at {', '.join(told)}."
     if best is None:
         return found
-    robust, compute = r.scored(best, "relative_robustness"), r.scored(best, "relative_compute")
+    robust, compute = scored(best, "relative_robustness"), scored(best, "relative_compute")
     return (
-        f"{found} Between suppression alone (0) and the oracle (1), {best['model']} stands at "
-        f"{robust.text(r.plain)}, for {compute.text(r.percent)} of the FLOPs of pretraining the oracle."
+        f"{found} Between suppression alone (0) and the oracle (1), {best.model} stands at "
+        f"{robust.text(plain)}, for {compute.text(percent)} of the FLOPs of pretraining the oracle."
     )
 
 
-def _best_student(results: Results, scores: Scores) -> r.Row | None:
+def _best_student(results: Results, scores: Scores) -> Score | None:
     """The score of the most robust student that a suppressed model told something."""
-    students = [row for teacher in r.of_role(results, "teacher") for row in r.distilled_from(results, teacher["id"])]
+    students = [row for teacher in results.of_role("teacher") for row in results.distilled_from(teacher.id)]
     return _robustest(results, scores, students)
 
 
 def _asked(results: Results, attack: str) -> str:
-    count, seeds = len(r.variants(results, attack)), len({row["seed"] for row in results["models"]})
-    spread = "one seed, no interval" if seeds == 1 else f"mean and 95{r.PERCENT} interval over {seeds} seeds"
-    best = "best score" if r.higher_is_better(results, "forget") else "lowest loss"
+    count, seeds = len(results.variants(attack)), len({row.seed for row in results.models})
+    spread = "one seed, no interval" if seeds == 1 else f"mean and 95{PERCENT} interval over {seeds} seeds"
+    best = "best score" if results.higher_is_better("forget") else "lowest loss"
     reached = f"any of {count} variants" if count > 1 else "the attack"
     return (
         f"Every model was attacked alike; a number is the {best} on forget that {reached} reached "
-        f"({r.describe_metric(results, 'forget')}; {spread})."
+        f"({results.describe_metric('forget')}; {spread})."
     )
 
 
@@ -76,8 +77,8 @@ def findings(results: Results) -> list[Finding]:
     _, scores = _largest(results)
     if not scores:
         return []
-    teachers = [row for row in r.named_teachers(results) if row["id"] in scores]
-    found = [Finding(row["id"], _teacher(results, scores, row)) for row in teachers]
+    teachers = [row for row in results.named_teachers() if row.id in scores]
+    found = [Finding(row.id, _teacher(results, scores, row)) for row in teachers]
     title = "Specific recovery: of the forget skill, minus that of a neutral one that no model ever saw"
     return [*found, Finding(title, _control(results, scores))]
 
@@ -85,15 +86,15 @@ def findings(results: Results) -> list[Finding]:
 def caveats(results: Results) -> list[str]:
     """What a reader must know before believing the answer."""
     found = []
-    if results["recipe"].get("eval_split") == "valid":
+    if results.is_pilot:
         found.append("A pilot: its questions are those by which settings are chosen, so no number of it is a result.")
-    if len({row["seed"] for row in results["models"]}) == 1:
+    if len(results.seeds) == 1:
         found.append("One seed: no interval, so a difference between two models may be chance.")
-    if not r.of_role(results, "oracle"):
+    if not results.of_role("oracle"):
         found.append("No oracle in these results, so relative robustness and relative compute are not defined.")
-    if not r.of_role(results, "student"):
+    if not results.of_role("student"):
         found.append("No student in these results, so nothing is said about distillation.")
-    if not r.attacks(results):
+    if not results.attacks():
         return found  # of candidates, what is weak is what the figure shows
     return [
         *found,
@@ -107,17 +108,17 @@ def caveats(results: Results) -> list[str]:
 
 def _largest(results: Results) -> tuple[str, Scores]:
     """The first attack, and its scores at its largest budget."""
-    attack = next(iter(r.attacks(results)), "")
-    return attack, r.scores_at(results, attack, max(r.budgets(results, attack), default=0))
+    attack = next(iter(results.attacks()), "")
+    return attack, results.scores_at(attack, max(results.budgets(attack), default=0))
 
 
 def _verdict(results: Results, scores: Scores) -> str:
     """For how many teachers the interval of the best student lies above that of suppression alone, and of 1."""
-    best = [_robustest(results, scores, r.distilled_from(results, row["id"])) for row in r.of_role(results, "teacher")]
-    known = [r.scored(score, "relative_robustness") for score in best if score]
+    best = [_robustest(results, scores, results.distilled_from(row.id)) for row in results.of_role("teacher")]
+    known = [scored(score, "relative_robustness") for score in best if score]
     if not known:
-        students = [row["id"] for row in r.of_role(results, "student") if row["id"] in scores]
-        untaught = students and not any(r.keeps_retain(results, id) for id in students)
+        students = [row.id for row in results.of_role("student") if row.id in scores]
+        untaught = students and not any(results.reached_stop_rule(id) for id in students)
         reason = "No student kept its teacher's retain" if untaught else "Relative robustness is defined for no student"
         return f"{reason}, so nothing is said about distillation here."
     if any(robust.low is None for robust in known):
@@ -130,69 +131,69 @@ def _verdict(results: Results, scores: Scores) -> str:
     )
 
 
-def _robustest(results: Results, scores: Scores, students: list[r.Row]) -> r.Row | None:
+def _robustest(results: Results, scores: Scores, students: list[ModelRow]) -> Score | None:
     """The score of the student with the highest mean robustness among those that keep what their teachers could."""
-    known = [scores[row["id"]] for row in students if row["id"] in scores and r.keeps_retain(results, row["id"])]
-    known = [score for score in known if score["relative_robustness"] is not None]
-    return max(known, key=lambda score: score["relative_robustness"], default=None)
+    known = [scores[row.id] for row in students if row.id in scores and results.reached_stop_rule(row.id)]
+    known = [score for score in known if score.relative_robustness is not None]
+    return max(known, key=lambda score: score.relative_robustness or 0.0, default=None)
 
 
-def _teacher(results: Results, scores: Scores, teacher: r.Row) -> list[str]:
-    form, rows = r.form_of(results, "forget"), r.by_id(results)[teacher["id"]]
-    forget = r.mean_of(rows, "forget").text(form)
-    retain = r.mean_of(rows, "retain").text(r.form_of(results, "retain"))
-    students = [row for row in r.students_of(results, teacher["id"]) if row["id"] in scores]
-    compared = [("after the attack", teacher["id"])]
-    compared += [(f"its {r.label(row)}", row["id"]) for row in students if row["student_init"] == "fresh"]
+def _teacher(results: Results, scores: Scores, teacher: ModelRow) -> list[str]:
+    form, rows = results.form_of("forget"), results.by_id[teacher.id]
+    forget = mean_of(rows, "forget").text(form)
+    retain = mean_of(rows, "retain").text(results.form_of("retain"))
+    students = [row for row in results.students_of(teacher.id) if row.id in scores]
+    compared = [("after the attack", teacher.id)]
+    compared += [(f"its {label(row)}", row.id) for row in students if row.student_init == "fresh"]
     compared += [("the oracle", "oracle")] if "oracle" in scores else []
-    recovered = "; ".join(f"{name} {r.scored(scores[id], 'recovery').text(form)}" for name, id in compared)
+    recovered = "; ".join(f"{name} {scored(scores[id], 'recovery').text(form)}" for name, id in compared)
     return [
         f"Suppressed: forget {forget}, retain {retain}.",
         f"Forget {recovered}.",
-        *_students(results, scores, [row for row in r.distilled_from(results, teacher["id"]) if row["id"] in scores]),
+        *_students(results, scores, [row for row in results.distilled_from(teacher.id) if row.id in scores]),
     ]
 
 
-def _students(results: Results, scores: Scores, students: list[r.Row]) -> list[str]:
+def _students(results: Results, scores: Scores, students: list[ModelRow]) -> list[str]:
     if not students:
         return ["No student of it was attacked."]
     best = _robustest(results, scores, students)
-    if best is None and not any(r.keeps_retain(results, row["id"]) for row in students):
+    if best is None and not any(results.reached_stop_rule(row.id) for row in students):
         return ["No student of it reached the stop rule's retain."]
     if best is None:
         reason = "it is not shown to recover more than the oracle" if "oracle" in scores else "there is no oracle"
         return [f"Relative robustness is not defined: {reason}."]
-    robust, compute = r.scored(best, "relative_robustness"), r.scored(best, "relative_compute")
+    robust, compute = scored(best, "relative_robustness"), scored(best, "relative_compute")
     return [
-        f"Most robust student: {best['model']}, relative robustness {robust.text(r.plain)} at "
-        f"{compute.text(r.percent)} of the oracle's pretraining FLOPs.",
+        f"Most robust student: {best.model}, relative robustness {robust.text(plain)} at "
+        f"{compute.text(percent)} of the oracle's pretraining FLOPs.",
         *_trend(scores, students),
     ]
 
 
-def _trend(scores: Scores, students: list[r.Row]) -> list[str]:
-    alike = [row for row in students if r.label(row).startswith("UNDO")]  # others differ in more than their alpha
-    noised = [(row["noise_alpha"], scores[row["id"]]["relative_robustness"]) for row in alike]
+def _trend(scores: Scores, students: list[ModelRow]) -> list[str]:
+    alike = [row for row in students if label(row).startswith("UNDO")]  # others differ in more than their alpha
+    noised = [(row.noise_alpha, scores[row.id].relative_robustness) for row in alike]
     known = [(alpha, value) for alpha, value in noised if value is not None]
     if len(known) < 2:
         return []
     rises = all(one[1] < other[1] for one, other in pairwise(known))
-    listed = ", ".join(f"{r.plain(value)} at α {alpha:g}" for alpha, value in known)
+    listed = ", ".join(f"{plain(value)} at α {alpha:g}" for alpha, value in known)
     return [f"Mean relative robustness {'rises' if rises else 'does not rise'} at every step of α: {listed}."]
 
 
 def _control(results: Results, scores: Scores) -> list[str]:
     """Suppressed models, fresh students and the oracle, a line each."""
-    form, firsts = r.form_of(results, "forget"), [rows[0] for rows in r.by_id(results).values()]
+    form, firsts = results.form_of("forget"), [rows[0] for rows in results.by_id.values()]
     kinds = {
-        "Suppressed": [row["id"] for row in r.named_teachers(results)],
-        "Fresh students": [row["id"] for row in firsts if row["student_init"] == "fresh"],
+        "Suppressed": [row.id for row in results.named_teachers()],
+        "Fresh students": [row.id for row in firsts if row.student_init == "fresh"],
         "Oracle": ["oracle"],
     }
     points = []
     for kind, ids in kinds.items():
-        known = [scores[id] for id in ids if scores.get(id, {}).get("specific_recovery") is not None]
-        listed = [f"{score['model']} {r.scored(score, 'specific_recovery').text(form)}" for score in known]
+        known = [scores[id] for id in ids if id in scores and scores[id].specific_recovery is not None]
+        listed = [f"{score.model} {scored(score, 'specific_recovery').text(form)}" for score in known]
         points += [f"{kind}: {'; '.join(listed)}."] if listed else []
     return points or ["The neutral skill was not attacked, so relearning is not told apart from learning quickly."]
 
@@ -201,28 +202,27 @@ LEFT = 0.05  # the protocol's expectation of a suppression: forget at most 5 %, 
 
 
 def _weak_suppression(results: Results) -> list[str]:
-    groups, incomplete, costly = r.by_id(results), [], []
-    if r.form_of(results, "forget") is not r.percent:
+    incomplete, costly = [], []
+    if results.form_of("forget") is not percent:
         return []
-    base = r.mean_of(groups.get("base", []), "retain").mean or 0.0
-    for id in (row["id"] for row in r.named_teachers(results)):
-        forget, retain = (r.mean_of(groups[id], name).mean or 0.0 for name in ("forget", "retain"))
-        if forget > LEFT + results["metrics"]["forget"].get("chance", 0.0):
-            incomplete.append(f"{id} {r.percent(forget)}")
+    base = results.mean("base", "retain").mean or 0.0
+    for id in (row.id for row in results.named_teachers()):
+        forget, retain = (results.mean(id, name).mean or 0.0 for name in ("forget", "retain"))
+        if forget > LEFT + results.metrics["forget"].chance:
+            incomplete.append(f"{id} {percent(forget)}")
         if base - retain > LEFT:
-            costly.append(f"{id} {r.percent(retain)}")
+            costly.append(f"{id} {percent(retain)}")
     found = [f"Suppression is incomplete; forget before the attack: {', '.join(incomplete)}."] * bool(incomplete)
-    costs = f"Suppression costs retain, where the base has {r.percent(base)}: {', '.join(costly)}."
+    costs = f"Suppression costs retain, where the base has {percent(base)}: {', '.join(costly)}."
     return found + [costs] * bool(costly)
 
 
 def _leaking_teachers(results: Results) -> list[str]:
     """Teachers whose distributions say more about the right forget token than an oracle's, or than nothing."""
-    groups = r.by_id(results)
-    base, oracle = (r.mean_of(groups.get(id, []), "forget_signal").mean for id in ("base", "oracle"))
-    teachers = [row["id"] for row in r.named_teachers(results)]
-    shares = {id: leaking_share(r.mean_of(groups[id], "forget_signal").mean, base, oracle) for id in teachers}
-    leaking = [f"{id} {r.percent(share)}" for id, share in shares.items() if share is not None]
+    base, oracle = (results.mean(id, "forget_signal").mean for id in ("base", "oracle"))
+    teachers = [row.id for row in results.named_teachers()]
+    shares = {id: leaking_share(results.mean(id, "forget_signal").mean, base, oracle) for id in teachers}
+    leaking = [f"{id} {percent(share)}" for id, share in shares.items() if share is not None]
     if not leaking:
         return []
     return [
@@ -232,22 +232,20 @@ def _leaking_teachers(results: Results) -> list[str]:
 
 
 def _missed_rule(results: Results) -> list[str]:
-    distilled = [row for row in results["models"] if (row.get("distil") or {}).get("stopped_by_rule") is not None]
-    missed = [row for row in distilled if not row["distil"]["stopped_by_rule"]]
+    distilled = [row for row in results.models if row.distil and row.distil.stopped_by_rule is not None]
+    missed = [row for row in distilled if row.distil and not row.distil.stopped_by_rule]
     if not missed:
         return []
-    names = ", ".join(sorted({row["id"] for row in missed}))
+    names = ", ".join(sorted({row.id for row in missed}))
     share = f"{len(missed)} of {len(distilled)}"
     return [f"{share} distillations ended at their largest number of steps, short of the stop rule: {names}."]
 
 
 def _untaught(results: Results) -> list[str]:
     """Students of a fixed number of steps that stopped too early for their robustness to mean anything."""
-    students = [
-        row for row in r.of_role(results, "student") if (row.get("distil") or {}).get("stopped_by_rule") is None
-    ]
-    seeds = {row["id"]: len(r.by_id(results)[row["id"]]) for row in students}
-    untaught = {id: count - len(r.taught_seeds(results, id)) for id, count in seeds.items()}
+    students = [row for row in results.of_role("student") if row.distil is None or row.distil.stopped_by_rule is None]
+    seeds = {row.id: len(results.by_id[row.id]) for row in students}
+    untaught = {id: count - len(results.seeds_at_goal(id)) for id, count in seeds.items()}
     names = [f"{id} ({short} of {seeds[id]} seeds)" for id, short in untaught.items() if short]
     if not names:
         return []
@@ -259,7 +257,7 @@ def _untaught(results: Results) -> list[str]:
 def _edges_of_the_grid(results: Results) -> list[str]:
     """Models whose worst learning rate is in every seed the lowest or the highest one tried."""
     attack, scores = _largest(results)
-    rates = sorted({v["learning_rate"] for v in r.variants(results, attack) if "learning_rate" in v})
+    rates = sorted({v["learning_rate"] for v in results.variants(attack) if "learning_rate" in v})
     deciding = {id: _deciding_rates(results, attack, id) for id in scores if not _all_back(scores, id)}
     told = []
     for rate in (rates[0], rates[-1]) if len(rates) > 1 else ():
@@ -273,16 +271,16 @@ def _edges_of_the_grid(results: Results) -> list[str]:
 
 def _deciding_rates(results: Results, attack: str, model: str) -> set[float | None]:
     """Learning rates of the worst case at the largest budget; None where the attack brought nothing."""
-    budget, rates = r.budgets(results, attack)[-1], set()
-    for curves in r.curves_of(results, attack, model).values():
-        attacked = r.worst_point(results, curves, budget)["step"] > 0
-        rates.add(r.worst_curve(results, curves, budget)["variant"].get("learning_rate") if attacked else None)
+    budget, rates = results.budgets(attack)[-1], set()
+    for curves in results.curves_of(attack, model).values():
+        attacked = results.worst_point(curves, budget).step > 0
+        rates.add(results.worst_curve(curves, budget).variant.get("learning_rate") if attacked else None)
     return rates
 
 
 def _all_back(scores: Scores, model: str) -> bool:
     """Whether nothing more could come back: of what the base has beyond the oracle, less than `LEFT` is missing."""
-    base, oracle, own = (scores[id]["recovery"] if id in scores else None for id in ("base", "oracle", model))
+    base, oracle, own = (scores[id].recovery if id in scores else None for id in ("base", "oracle", model))
     if base is None or oracle is None or own is None or base == oracle:
         return model == "base"
     return (base - own) / (base - oracle) < LEFT

@@ -1,0 +1,1 @@
+"""Claims of the paper (C) and ours (P), judged by recorded studies."""
