@@ -58,7 +58,7 @@ def test_every_folder_has_its_place():
 
 
 def test_the_walk_sees_imports_inside_functions_and_relative_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr("test_import_directions.ROOT", tmp_path)
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
     for folder in ("spec", "train", "models", "data"):
         (tmp_path / folder).mkdir()
     path = tmp_path / "data/file.py"
