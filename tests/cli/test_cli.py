@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.recipes import SOURCES
 from tests.report_synthetic import make_results
+from undo.cli.list_ import list_kind
 from undo.cli.reference import reference
-from undo.spec.load import load_recipe, shipped_recipes
+from undo.spec.load import load_recipe
+from undo.spec.shipped import GROUPS, shipped_entries
 from undo.study.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,7 +146,9 @@ def test_plan_and_list_and_report_need_no_torch():
 
 
 def test_list_names_every_recipe_and_method():
-    assert {line.split()[0] for line in undo("list").stdout.splitlines()} == set(shipped_recipes())
+    listed = undo("list").stdout.splitlines()
+    assert [line.split()[0] for line in listed if line.startswith("  ")] == [entry.name for entry in shipped_entries()]
+    assert [line for line in listed if line.endswith(":")] == [f"{group}:" for group in GROUPS]
     assert {line.split()[0] for line in undo("list", "methods").stdout.splitlines()} >= {"graddiff", "maxent", "rmu"}
 
 
@@ -160,11 +165,12 @@ def test_doctor_and_version():
     assert undo("doctor").returncode == 0
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_every_shipped_recipe_is_valid_and_gives_reasons(name):
-    load_recipe(name)
-    text = (ROOT / f"src/undo/recipes/{name}.yaml").read_text()
-    assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n")
+def test_the_list_of_recipes_says_where_those_of_the_records_lie(tmp_path, monkeypatch, capsys):
+    last = undo("list", cwd=ROOT).stdout.splitlines()[-1]
+    assert re.fullmatch(r"\d+ more .*: undo run records/\w+/recipe.yaml \(see records/README.md\)", last)
+    monkeypatch.setattr("undo.spec.shipped.record_recipes", dict)
+    list_kind("recipes")
+    assert "records/README.md" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_command_reference_is_current():
@@ -183,7 +189,20 @@ def test_the_readmes_commands_are_real():
         assert undo(verb, "--help").returncode == 0
         if verb in {"run", "plan"}:
             recipe, *overrides = [word for word in rest.split("#")[0].split() if not word.startswith("-")]
-            load_recipe(recipe, [word for word in overrides if "=" in word])
+            load_recipe(ROOT / recipe if "/" in recipe else recipe, [word for word in overrides if "=" in word])
+
+
+def test_every_record_is_made_by_a_recipe_that_is_there(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    commands = re.findall(r"^    undo run (\S+)([^#\n]*)", (ROOT / "records/README.md").read_text(), re.MULTILINE)
+    for recipe, rest in commands:
+        load_recipe(recipe, [word for word in rest.split() if "=" in word])
+    kept = {name for pattern in ("results.json", "recipe.yaml") for name in _folders(f"records/*/{pattern}")}
+    assert {recipe for recipe, _ in commands} == {SOURCES[name].removeprefix(f"{ROOT}/") for name in kept}
+
+
+def _folders(pattern: str) -> list[str]:
+    return [path.parent.name for path in ROOT.glob(pattern)]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/demo.md", "docs/report.md"])

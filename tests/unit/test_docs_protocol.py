@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tests.pages import ROOT, page
-from undo.spec.load import load_recipe, shipped_recipes
+from tests.recipes import FILES, SOURCES
+from undo.spec.load import load_recipe
 from undo.spec.registry import names
 from undo.stages import kinds
 
@@ -18,7 +19,7 @@ def section(title: str) -> str:
 
 def test_every_method_that_a_study_uses_is_in_the_table():
     table = set(re.findall(r"^\| `(\w+)` \|", section("Methods"), flags=re.MULTILINE))
-    used = {teacher.method.name for recipe in shipped_recipes() for teacher in load_recipe(recipe).suppress.values()}
+    used = {teacher.method.name for recipe in SOURCES.values() for teacher in load_recipe(recipe).suppress.values()}
     assert len(used) > 10 and used <= table <= set(names("methods"))
 
 
@@ -46,7 +47,7 @@ def test_its_controls_are_recipes():
     assert len(rows) == 13
     for row in rows:
         named = re.findall(r"`(\w+)`", row)
-        assert named and set(named) <= set(shipped_recipes())
+        assert named and set(named) <= FILES.keys()
 
 
 @pytest.mark.parametrize(
@@ -98,9 +99,9 @@ def test_its_controls_are_recipes():
 def test_the_controls_are_in_their_recipes(recipe, students):
     from undo.study.plan import make_plan
 
-    assert students <= {model.id for model in make_plan(load_recipe(recipe)).models}
+    assert students <= {model.id for model in make_plan(load_recipe(SOURCES[recipe])).models}
 
 
 def test_overlap_is_graded():
-    arithmetic, concept = (load_recipe(f"{name}_overlap").data.dataset for name in ("arithmetic", "concept"))
+    arithmetic, concept = (load_recipe(SOURCES[f"{name}_overlap"]).data.dataset for name in ("arithmetic", "concept"))
     assert arithmetic.kept_operation == "mul" and concept.overlap == 0.5

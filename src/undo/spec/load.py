@@ -2,8 +2,8 @@
 
 import difflib
 import json
+import os.path
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,7 @@ from pydantic import ValidationError
 from undo.spec.base import nearest
 from undo.spec.errors import UserError
 from undo.spec.recipe import Recipe
-
-SHIPPED = files("undo.recipes")
+from undo.spec.shipped import GROUPS, SHIPPED, record_recipes, shipped_recipes
 
 
 class _Loader(yaml.SafeLoader):
@@ -29,11 +28,6 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
             seen.append(key.value)
         return node
-
-
-def shipped_recipes() -> list[str]:
-    """Names of the recipes that come with the package."""
-    return sorted(path.name.removesuffix(".yaml") for path in SHIPPED.iterdir() if path.name.endswith(".yaml"))
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -69,7 +63,9 @@ def build_recipe(
 def recipe_schema() -> dict[str, Any]:
     """The JSON schema of a recipe, for editors."""
     whole = Recipe.model_json_schema()
-    about = "A recipe by name or path whose settings hold where this one says nothing; a null takes a setting away."
+    about = "A recipe, by name or by a path from here, whose settings hold where this one has none; null removes one."
+    for_list = "What a shipped recipe is for: the heading under which `undo list recipes` prints it."
+    whole["properties"]["group"] = {"enum": list(GROUPS), "description": for_list}
     over = dict.fromkeys(whole["properties"], True) | {"extends": {"type": "string", "description": about}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -94,6 +90,7 @@ def _content(source: str, extending: tuple[str, ...]) -> tuple[str, yaml.Node | 
         raise UserError(f"{where}{_yaml_problem(error, text)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
+    content.pop("group", None)  # for `undo list recipes`
     if (parent := content.pop("extends", None)) is not None:
         parent = _beside(str(parent), source)
         if parent in extending:
@@ -107,7 +104,9 @@ def _content(source: str, extending: tuple[str, ...]) -> tuple[str, yaml.Node | 
 
 def _beside(parent: str, source: str) -> str:
     """A shipped recipe's name, or a path as seen from the recipe that names it."""
-    return parent if parent in shipped_recipes() or not _is_path(parent) else str(Path(source).parent / parent)
+    if parent in shipped_recipes() or not _is_path(parent):
+        return parent
+    return os.path.normpath(Path(source).parent / parent)
 
 
 def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -132,13 +131,25 @@ def _read(source: str) -> tuple[str, str]:
         return (SHIPPED / f"{source}.yaml").read_text(encoding="utf-8"), f"recipe '{source}'"
     path = Path(source)
     if not _is_path(source) or not path.exists():
-        beside = [str(found) for found in path.parent.glob("*.y*ml")] if _is_path(source) else []
-        raise UserError(f"no recipe '{source}'; {nearest(source, beside + shipped_recipes())} (undo list recipes)")
+        raise UserError(f"no recipe '{source}'; {_instead(source)} (undo list recipes)")
     try:
         return path.read_text(encoding="utf-8"), str(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UserError(f"cannot read the recipe {path}: {reason}") from None
+
+
+def _instead(source: str) -> str:
+    """The recipe of that name beside its record, or else the nearest name or path."""
+    if _is_path(source):
+        return nearest(source, [str(found) for found in Path(source).parent.glob("*.y*ml")] + shipped_recipes())
+    recorded = record_recipes()
+    if source in recorded:
+        return f"it lies beside its record: undo run {recorded[source]}"
+    near = difflib.get_close_matches(source, [*shipped_recipes(), *recorded], n=1, cutoff=0.5)
+    return (
+        f"did you mean '{recorded[near[0]]}'?" if near and near[0] in recorded else nearest(source, shipped_recipes())
+    )
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> str:

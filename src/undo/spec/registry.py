@@ -6,7 +6,7 @@ import pkgutil
 from contextvars import ContextVar
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -66,8 +66,6 @@ class PluginOf:
     The field takes a name, or `{name: ..., knob: ...}`; editors are told one alternative per registered name. Inside a
     plug-in of the same kind (a method around a method) they are told the names alone: the alternatives have no end.
     """
-
-    _open: ClassVar[set[str]] = set()  # kinds whose alternatives are being written
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.recipes import SOURCES
 from undo.data.datasets.language import Language
 from undo.data.help_pages import help_pages
 from undo.spec.errors import UserError
@@ -70,7 +71,7 @@ def test_the_commands_are_named_where_the_help_is_missing(tmp_path):
 
 def test_the_korean_study_ends_at_once_where_the_help_is_missing(tmp_path):
     """Clearly: one line with the commands, and exit code 2."""
-    command = [sys.executable, "-m", "undo", "run", "language_korean", "data.dataset.folder=nowhere"]
+    command = [sys.executable, "-m", "undo", "run", SOURCES["language_korean"], "data.dataset.folder=nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=tmp_path)
     assert done.returncode == 2
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -97,7 +98,7 @@ def test_the_corpus_is_made_of_the_pages_that_the_plan_knew(tmp_path):
 
 
 def corpus_stage(folder: str) -> Stage:
-    plan = make_plan(load_recipe("language_korean", [f"data.dataset.folder={folder}"]))
+    plan = make_plan(load_recipe(SOURCES["language_korean"], [f"data.dataset.folder={folder}"]))
     return next(stage for stage in plan.stages.values() if stage.kind == "data")
 
 

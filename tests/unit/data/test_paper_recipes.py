@@ -3,7 +3,8 @@
 import pytest
 
 from undo import data
-from undo.spec.load import load_recipe, shipped_recipes
+from undo.spec.load import load_recipe
+from undo.spec.shipped import shipped_recipes
 from undo.study.plan import make_plan
 
 datasets = pytest.importorskip("datasets")

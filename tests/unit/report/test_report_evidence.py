@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.recipes import SOURCES
 from tests.report_synthetic import RATES, as_losses, make_results, with_oracle_students, with_students
 from undo.cli.main import app
 from undo.report import rows as r
@@ -564,7 +565,7 @@ def test_a_record_is_of_the_recipe_that_its_command_runs(record):
         "arithmetic": {"teacher_cache"},  # exact: it saves teachers' passes, and says the same to students
     }.get(record, set())
     recorded = Recipe.model_validate(json.loads((ROOT / "records" / record / "results.json").read_text())["recipe"])
-    (found, shipped) = (recipe.model_dump() for recipe in (recorded, load_recipe(recorded.name)))
+    (found, shipped) = (recipe.model_dump() for recipe in (recorded, load_recipe(SOURCES[recorded.name])))
     distils = [settings.pop("distil") or {} for settings in (found, shipped)]
     del found["summary"], shipped["summary"]
     assert found == shipped

@@ -20,8 +20,9 @@ ORDER = (
     {"study"},
     {"given"},
     {"report"},
-    {"demo"},
+    {"evidence"},
     {"api"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 )

@@ -10,9 +10,11 @@ import yaml
 from pydantic import ValidationError
 
 import undo
+from tests.recipes import FILES, RECORDED, SOURCES
 from undo.spec.errors import UserError
-from undo.spec.load import load_recipe, recipe_schema, schema_text, shipped_recipes
+from undo.spec.load import load_recipe, recipe_schema, schema_text
 from undo.spec.recipe import Recipe
+from undo.spec.shipped import GROUPS, shipped_entries, shipped_recipes
 
 RECIPES = Path(undo.__file__).parent / "recipes"
 SCHEMA = RECIPES / "recipe.schema.json"
@@ -40,24 +42,39 @@ def edited(tmp_path):
     return edit
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
-def test_every_shipped_recipe_loads_and_fits_the_schema(name):
-    recipe = load_recipe(name)
+@pytest.mark.parametrize("name", FILES)
+def test_every_recipe_loads_and_fits_the_schema(name):
+    recipe = load_recipe(SOURCES[name])
     assert recipe.name == name
-    content = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    content = yaml.safe_load(FILES[name].read_text())
     jsonschema.Draft202012Validator(recipe_schema()).validate(content)
 
 
-@pytest.mark.parametrize("name", shipped_recipes())
+@pytest.mark.parametrize("name", FILES)
+def test_every_recipe_names_the_schema_for_editors(name):
+    comment, schema = FILES[name].read_text().splitlines()[0].split("$schema=")
+    assert comment == "# yaml-language-server: " and (FILES[name].parent / schema).resolve() == SCHEMA
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_a_recipe_survives_its_own_json(name):
     """The resolved recipe that a study keeps is a recipe."""
-    recipe = load_recipe(name)
+    recipe = load_recipe(SOURCES[name])
     assert Recipe.model_validate(json.loads(recipe.model_dump_json())) == recipe
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_the_shipped_recipes_are_the_documented_ones():
     assert {"smoke", "arithmetic"} <= set(shipped_recipes())
+    assert not RECORDED.keys() & set(shipped_recipes()), "one name, one recipe"
+
+
+def test_every_shipped_recipe_is_listed_with_its_group_and_whole_summary():
+    entries = shipped_entries()
+    assert {entry.name: entry.summary for entry in entries} == {
+        name: load_recipe(name).summary for name in shipped_recipes()
+    }
+    assert list(dict.fromkeys(entry.group for entry in entries)) == list(GROUPS)
 
 
 def test_the_schema_is_one():
@@ -100,6 +117,18 @@ def test_a_recipe_is_frozen():
 def test_an_unknown_recipe_is_answered_with_the_nearest():
     assert refusal("smok") == "no recipe 'smok'; did you mean 'smoke'? (undo list recipes)"
     assert "known: arithmetic" in refusal("xyzzy")
+
+
+def test_a_recipe_beside_its_record_is_told_by_its_path(tmp_path, monkeypatch):
+    (tmp_path / "records/half").mkdir(parents=True)
+    written(tmp_path / "records/half", SMOKE, "recipe.yaml")
+    monkeypatch.chdir(tmp_path)
+    beside = "no recipe 'half'; it lies beside its record: undo run records/half/recipe.yaml (undo list recipes)"
+    assert refusal("half") == beside
+    mine = written(tmp_path, "extends: half\nname: m\nsummary: s\n")
+    assert refusal(mine) == f"{mine} extends another recipe: {beside}"
+    assert "did you mean 'records/half/recipe.yaml'?" in refusal("halff")
+    assert "half" not in refusal("xyzzy"), "what is known is what is shipped"
 
 
 def test_a_missing_file_is_answered_with_what_lies_beside_it_or_is_shipped(tmp_path):
@@ -202,7 +231,7 @@ def test_a_layer_that_the_model_lacks_is_refused_before_it_is_trained(method):
 
 def test_a_missing_key_is_named_at_its_parent(edited):
     path, _ = edited("  base_steps: 60\n", "")
-    assert "line 10, key 'pretrain.base_steps': Field required" in refusal(path)
+    assert "line 11, key 'pretrain.base_steps': Field required" in refusal(path)
 
 
 def test_several_errors_are_counted(edited):
@@ -234,7 +263,7 @@ def test_what_would_only_fail_after_hours_is_refused_at_once(override):
 def test_an_override_sets_a_nested_key_and_nothing_else():
     changed = load_recipe("smoke", ["distil.stop.max_gap=0.03"])
     assert changed.distil.stop.max_gap == 0.03
-    expected = yaml.safe_load(SMOKE)
+    expected = load_recipe("smoke").model_dump(mode="json")
     expected["distil"]["stop"]["max_gap"] = 0.03
     assert changed == Recipe.model_validate(expected)
 
@@ -318,6 +347,11 @@ def test_extending_what_is_not_there_or_each_other_is_one_line(tmp_path):
     path.write_text(f"extends: {path}\nname: m\nsummary: s\n")
     with pytest.raises(UserError, match="extend each other"):
         load_recipe(path)
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / one).mkdir()
+        written(tmp_path / one, f"extends: ../{other}/recipe.yaml\nname: {one}\nsummary: s\n", "recipe.yaml")
+    with pytest.raises(UserError, match="extend each other"):
+        load_recipe(tmp_path / "a/recipe.yaml")
     with pytest.raises(UserError, match=r"mine.yaml extends another recipe: no recipe '.*/nowhere.yaml'"):
         load_recipe(written(tmp_path, "extends: nowhere.yaml\nname: m\nsummary: s\n"))
 
@@ -416,10 +450,10 @@ def test_what_a_pretrained_model_cannot_have_is_refused(overrides, key, says):
     assert key in message and says in message and "\n" not in message
 
 
-@pytest.mark.parametrize("name", [name for name in shipped_recipes() if name.endswith("_search")])
+@pytest.mark.parametrize("name", [name for name in RECORDED if name.endswith("_search")])
 def test_a_search_tries_as_many_settings_of_every_method(name):
     """Three of gradient routing, each of which costs a pretraining; per label budget where that is the question."""
-    tried = Counter(setting.rsplit("-", 1)[0] for setting in load_recipe(name).suppress)
+    tried = Counter(setting.rsplit("-", 1)[0] for setting in load_recipe(RECORDED[name]).suppress)
     assert tried.pop("gradient_routing", 3) == 3
     assert set(tried.values()) == {6}
 
@@ -428,7 +462,7 @@ def test_a_search_tries_as_many_settings_of_every_method(name):
 def test_no_method_is_compared_without_a_search(setting):
     """All but gradient routing, of which language compares every setting that it would try."""
     searched, compared = (
-        {teacher.method.name for teacher in load_recipe(f"{setting}_{which}").suppress.values()}
+        {teacher.method.name for teacher in load_recipe(SOURCES[f"{setting}_{which}"]).suppress.values()}
         for which in ("search", "methods")
     )
     assert compared <= searched | {"gradient_routing"} and len(searched) > 10
