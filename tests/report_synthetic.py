@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+from undo.report.results import Results
+from undo.spec.recipe import Distil
+from undo.spec.students import students
 from undo.study.scores import score_rows
 
 STEPS = (0, 10, 40, 150)
@@ -200,3 +203,13 @@ def as_losses(results: dict[str, Any]) -> dict[str, Any]:
     curves = [curve | {"points": [lossy(point) for point in curve["points"]]} for curve in results["curves"]]
     scores = score_rows(models, curves, metrics)
     return {**results, "metrics": metrics, "models": models, "curves": curves, "scores": scores}
+
+
+def read(results: dict[str, Any]) -> Results:
+    """The results as a report reads them, each model with the settings that the recipe has for it now."""
+    recipe = results["recipe"]
+    made = dict(recipe.get("suppress", {}))
+    if recipe.get("distil"):
+        made |= {each.name: each.settings() for each in students(Distil.model_validate(recipe["distil"]))}
+    models = [row | ({"settings": made[row["id"]]} if row["id"] in made else {}) for row in results["models"]]
+    return Results({**results, "models": models})

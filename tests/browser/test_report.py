@@ -7,10 +7,11 @@ import pytest
 
 from tests.browser.axe import serious_findings
 from tests.browser.chromium import MARKS, SECOND, chromium, listen
-from tests.report_synthetic import SCORES_SHOWN, STEPS, as_losses, make_results, with_oracle_students
-from undo.report import rows as r
+from tests.report_synthetic import SCORES_SHOWN, STEPS, as_losses, make_results, read, with_oracle_students
+from undo.api import write_report
 from undo.report.compare import compare, write_comparison
-from undo.report.page import write_report
+from undo.report.numbers import percent
+from undo.report.results import scored
 
 pytestmark = MARKS
 
@@ -28,7 +29,7 @@ def file(results, tmp_path_factory):
 def written(results, folder):
     """The page of a study's results."""
     (folder / "report").mkdir(parents=True)
-    (folder / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    (folder / "report" / "results.json").write_text(json.dumps(read(results).content), encoding="utf-8")
     return write_report(folder)
 
 
@@ -71,21 +72,21 @@ def menu(page, label: str):
 
 
 def test_headline_curves_and_tables_show_the_numbers_of_results_json(file, visit, results):
-    page, scores = visit(file), r.scores_at(results, "relearn", 150)
+    page, scores = visit(file), read(results).scores_at("relearn", 150)
     points = page.evaluate(
         """document.getElementById('headline').data.filter((t) => t.hovertemplate)
         .map((t) => [/<b>(.*?)<.b>/.exec(t.hovertemplate)[1], t.x[0], t.y[0]])"""
     )
-    placed = [s for s in scores.values() if s["relative_robustness"] is not None]
-    assert points == [[s["model"], s["relative_compute"], s["relative_robustness"]] for s in placed]
+    placed = [s for s in scores.values() if s.relative_robustness is not None]
+    assert points == [[s.model, s.relative_compute, s.relative_robustness] for s in placed]
     assert {"suppressed", "oracle"} <= set(page.locator("#headline .annotation-text").all_text_contents())
-    envelope = [e.mean for _, e in r.envelope(results, "relearn", "fresh-rmu")]
+    envelope = [e.mean for _, e in read(results).envelope("relearn", "fresh-rmu")]
     assert drawn(page, "relearning-0-1")["fresh student"] == envelope
     rows = page.locator("table", has_text="After 150 steps").first.locator("tbody tr").all()  # evidence says it too
     shown = {row.locator("th").text_content(): numbers(row) for row in rows}
-    assert shown == {id: [s[f] for f in SCORES_SHOWN if s[f] is not None] for id, s in scores.items()}
+    assert shown == {id: [getattr(s, f) for f in SCORES_SHOWN if getattr(s, f) is not None] for id, s in scores.items()}
     answer = page.locator("#answer .lead").text_content()
-    assert r.scored(scores["oracle"], "recovery").text(r.percent) in answer
+    assert scored(scores["oracle"], "recovery").text(percent) in answer
 
 
 def numbers(row) -> list[float]:
@@ -95,7 +96,7 @@ def numbers(row) -> list[float]:
 
 def values(results, model, rate, seed, skill="forget"):
     curve = next(
-        c for c in r.curves_of(results, "relearn", model, skill)[seed] if c["variant"]["learning_rate"] == rate
+        c for c in read(results).curves_of("relearn", model, skill)[seed] if c["variant"]["learning_rate"] == rate
     )
     return [point[skill] for point in curve["points"]]
 
@@ -144,7 +145,7 @@ def test_the_slider_moves_the_points_to_another_budget(file, visit, results):
     for i, step in enumerate(STEPS):
         page.locator(slider).fill(str(i))
         assert page.locator(f"{slider} + output").text_content() == str(step)
-        expected = [r.kept(results, "relearn", id, step) for id in r.by_id(results)]
+        expected = [read(results).kept("relearn", id, step) for id in read(results).by_id]
         assert points() == [[forget.mean, retain.mean] for forget, retain in expected]
     page.locator(slider).press("ArrowLeft")
     assert page.locator(f"{slider} + output").text_content() == str(STEPS[-2])
@@ -160,7 +161,7 @@ def test_tables_and_figures_can_be_saved(file, visit, results):
     page = visit(file)
     rows = list(csv.reader(saved(page, "CSV: After 150 steps of relearn").read_text().splitlines()))
     recovery = {row[0]: float(row[4]) for row in rows[1:]}
-    assert recovery == {id: score["recovery"] for id, score in r.scores_at(results, "relearn", 150).items()}
+    assert recovery == {id: score["recovery"] for id, score in read(results).scores_at("relearn", 150).items()}
     points = list(csv.DictReader(saved(page, "CSV: Relearning under relearn").read_text().splitlines()))
     assert [float(row["y"]) for row in points if row["curve"] == "oracle"] == drawn(page, "explorer-0-0")["oracle"]
     assert saved(page, "SVG: What each model cost").read_text().startswith("<svg")
@@ -217,14 +218,13 @@ def test_losses_are_drawn_as_far_as_the_attack_went_and_a_search_shows_its_setti
     assert all(7 < high < 9 for _, high in ranges)
     search = {**results, "curves": [], "scores": [], "answers": []}
     page = visit(written(search, tmp_path / "search"))
-    rows = r.by_id(results)
-    assert drawn(page, "settings")["rmu"] == [r.mean_of(rows["rmu"], "retain").mean]
+    assert drawn(page, "settings")["rmu"] == [read(results).mean("rmu", "retain").mean]
     assert serious_findings(page) == []
 
 
 def test_several_studies_side_by_side(visit, results, tmp_path):
     other = json.loads(json.dumps(make_results(methods=("maxent",))).replace("synthetic-0a1b", "other-1b2c"))
-    write_comparison(compare([results, other]), tmp_path / "comparison.html")
+    write_comparison(compare([read(results), read(other)]), tmp_path / "comparison.html")
     page = visit(tmp_path / "comparison.html", color_scheme="dark")
     assert [name for name in drawn(page, "headline")] == ["synthetic-0a1b", "other-1b2c"]
     assert page.locator("#relearning .main-svg:first-child").count() == 3

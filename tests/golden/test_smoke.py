@@ -17,8 +17,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from undo.report.evidence import gather
-from undo.report.words import caveats
+from undo.evidence.judge import gather
+from undo.report.narrative import caveats
+from undo.report.results import Results
 from undo.spec.load import load_recipe
 from undo.study.artifacts import Store
 from undo.study.plan import make_plan
@@ -161,7 +162,7 @@ def test_a_pilot_asks_the_validation_split_of_the_same_models(smoke, tmp_path):
         assert row["artifact"] == usual[row["id"], row["seed"]]["artifact"]
     curves = {curve["model"]: curve["points"][0]["forget"] for curve in found["curves"]}
     assert curves == {row["id"]: row["valid_forget"] for row in found["models"]}
-    assert "so no number of it is a result" in caveats(found)[0] and not gather({"pilot": found})
+    assert "so no number of it is a result" in caveats(Results(found))[0] and not gather({"pilot": Results(found)})
 
 
 def test_the_table_and_the_report_are_named_at_the_end(smoke):

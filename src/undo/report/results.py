@@ -160,7 +160,9 @@ class Results:
 
     def of_attack(self, attack: str) -> Results:
         """The study as if it had made this attack alone."""
-        alone = {field: [row for row in self.content[field] if row["attack"] == attack] for field in ("curves", "scores")}
+        alone = {
+            field: [row for row in self.content[field] if row["attack"] == attack] for field in ("curves", "scores")
+        }
         return Results(self.content | alone)
 
     def runs(self, attack: str) -> list[Curve]:

@@ -42,10 +42,10 @@ class Distilled(Row):
     `losses` are pairs (step, nats per token).
     """
 
-    teacher_retain: float
     gap: float
-    stopped_by_rule: bool | None
     steps: int
+    teacher_retain: float | None = None
+    stopped_by_rule: bool | None = None
     losses: list[list[float]] | None = None
 
 
@@ -107,10 +107,10 @@ class Point(Row):
     """An attacked model at a step: scores by skill."""
 
     step: int
-    tokens: int
     forget_tokens: int
     forget: float
     retain: float
+    tokens: int = 0
     neutral: float | None = None
 
     def value(self, skill: str) -> Any:

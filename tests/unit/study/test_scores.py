@@ -3,7 +3,8 @@
 import pytest
 from scipy import stats
 
-from undo.report.rows import scored
+from undo.report.results import scored
+from undo.study.rows import Curve, Score
 from undo.study.scores import mean_interval, score_rows, within_utility, worst_case
 
 
@@ -29,7 +30,9 @@ def curve(model, seed, points, skill="forget", rate=1e-3):
 
 
 def model(id, role, seed, flops, teacher=None):
-    return {"id": id, "role": role, "seed": seed, "flops": flops, "teacher": teacher, "retain": 1.0, "forget": 0.0}
+    unused = {"tokens": 0, "wall_s": 0.0, "artifact": ""}
+    row = {"id": id, "role": role, "seed": seed, "flops": flops, "teacher": teacher, "retain": 1.0, "forget": 0.0}
+    return row | unused
 
 
 def study(seeds=(1, 2)):
@@ -52,7 +55,8 @@ def study(seeds=(1, 2)):
 
 
 def metrics(n_items, higher_is_better=True):
-    metric = {"higher_is_better": higher_is_better, "standard_error": 0.5 / n_items**0.5}
+    named = {"name": "made up", "unit": "fraction", "n_items": n_items}
+    metric = named | {"higher_is_better": higher_is_better, "standard_error": 0.5 / n_items**0.5}
     return {"forget": metric, "retain": metric}
 
 
@@ -61,7 +65,8 @@ def row(rows, model, budget=10):
 
 
 def test_the_worst_case_is_the_maximum_over_variants_and_earlier_steps():
-    curves = [curve("m", 1, [(0, 0.1), (10, 0.7), (20, 0.2)]), curve("m", 1, [(0, 0.1), (10, 0.3), (20, 0.4)])]
+    found = curve("m", 1, [(0, 0.1), (10, 0.7), (20, 0.2)]), curve("m", 1, [(0, 0.1), (10, 0.3), (20, 0.4)])
+    curves = [*map(Curve.read, found)]
     assert worst_case(curves, "forget", 0) == 0.1
     assert worst_case(curves, "forget", 20) == 0.7
 
@@ -149,7 +154,7 @@ def test_every_number_says_over_how_many_seeds_it_is():
     counts = {name: found[f"{name}_n"] for name in ("relative_robustness", "specific_recovery", "relative_compute")}
     assert found["n_seeds"] == 3
     assert counts == {"relative_robustness": 2, "specific_recovery": 1, "relative_compute": 3}
-    assert scored(found, "relative_robustness").n == 2 and scored(found, "recovery").n == 3
+    assert scored(Score.read(found), "relative_robustness").n == 2 and scored(Score.read(found), "recovery").n == 3
 
 
 def test_one_seed_has_no_interval():
@@ -165,7 +170,8 @@ def test_robustness_is_null_where_the_ends_cannot_be_told_apart():
 
 def test_a_loss_recovers_downwards_and_is_scored_alike():
     """Cross-entropy: 4 suppressed, 6 the oracle, 5 the student, which is half way; the worst case is the lowest."""
-    assert worst_case([curve("m", 1, [(0, 7.0), (10, 4.0), (20, 5.0)])], "forget", 20, higher_is_better=False) == 4.0
+    alone = Curve.read(curve("m", 1, [(0, 7.0), (10, 4.0), (20, 5.0)]))
+    assert worst_case([alone], "forget", 20, higher_is_better=False) == 4.0
     models = [model("oracle", "oracle", 1, 100), model("t", "teacher", 1, 5), model("s", "student", 1, 60, teacher="t")]
     curves = [curve("oracle", 1, [(0, 7.5), (10, 6.0)]), curve("t", 1, [(0, 7.5), (10, 4.0)])]
     curves += [curve("s", 1, [(0, 7.6), (10, 5.0)]), curve("s", 1, [(0, 7.6), (10, 5.5)], skill="neutral")]

@@ -1,16 +1,17 @@
-"""Figures, rows and words say what results.json says."""
+"""Figures, rows and sentences say what results.json says."""
 
 import json
 from itertools import pairwise
 
 import pytest
 
-from tests.report_synthetic import STEPS, as_losses, make_results, with_students
-from undo.report import figures, pareto, picture, pipeline, settings_picture, svg, words
-from undo.report import rows as r
-from undo.report.bars import _cost_parts
+from tests.report_synthetic import STEPS, as_losses, make_results, read, with_students
+from undo.report import figures, narrative, pareto, picture, pipeline, settings_picture, svg
 from undo.report.compare import compare, comparison_figure
+from undo.report.cost_figures import _cost_parts
+from undo.report.numbers import plain
 from undo.report.page import render
+from undo.report.results import label, scored
 
 
 @pytest.fixture
@@ -28,27 +29,29 @@ def test_envelope_is_the_highest_variant_so_far_per_seed_then_the_mean(results):
             ]
             key = {"model": "maxent", "attack": "relearn", "skill": "forget", "seed": seed}
             results["curves"].append({**key, "variant": {"learning_rate": rate}, "points": points})
-    found = [(step, e.mean) for step, e in r.envelope(results, "relearn", "maxent")]
+    found = [(step, e.mean) for step, e in read(results).envelope("relearn", "maxent")]
     assert found == [(0, 0.0), (5, pytest.approx(0.5)), (10, pytest.approx(0.5))]
 
 
 def test_kept_takes_retain_from_the_point_that_decides_forget(results):
-    curves = r.curves_of(results, "relearn", "maxent")[1]
+    results["curves"] = [c for c in results["curves"] if (c["seed"], c["skill"]) == (1, "forget")]
+    curves = [curve for curve in results["curves"] if curve["model"] == "maxent"]
     best = max((point for curve in curves for point in curve["points"]), key=lambda point: point["forget"])
-    results["curves"] = curves
-    forget, retain = r.kept(results, "relearn", "maxent", 150)
+    forget, retain = read(results).kept("relearn", "maxent", 150)
     assert (forget.mean, retain.mean) == (best["forget"], best["retain"])
 
 
 def test_headline_places_every_score_with_its_interval(results):
     drawn = {
-        (t.x[0], t.y[0]): t.error_y.array[0] for t in figures.headline(results).data if t.mode != "lines" and t.y[0]
+        (t.x[0], t.y[0]): t.error_y.array[0]
+        for t in figures.headline(read(results)).data
+        if t.mode != "lines" and t.y[0]
     }
-    for score in r.scores_at(results, "relearn", 150).values():
-        if score["relative_robustness"]:
-            half = drawn[score["relative_compute"], score["relative_robustness"]]
-            high = score["relative_robustness_ci"][1]
-            assert half is None if high is None else half == pytest.approx(high - score["relative_robustness"])
+    for score in read(results).scores_at("relearn", 150).values():
+        if score.relative_robustness:
+            half = drawn[score.relative_compute, score.relative_robustness]
+            high = score.relative_robustness_ci[1]
+            assert half is None if high is None else half == pytest.approx(high - score.relative_robustness)
 
 
 def test_what_was_not_taught_is_hollow_wherever_it_is_a_point(results):
@@ -56,31 +59,33 @@ def test_what_was_not_taught_is_hollow_wherever_it_is_a_point(results):
     for row in results["models"]:
         if (row["id"], row["seed"]) == ("fresh-rmu", 2):
             row["distil"] = row["distil"] | {"gap": 0.4}
-    drawn = [figures.headline(results), *pareto.pareto_panels(results, "relearn").values()]
+    drawn = [figures.headline(read(results)), *pareto.pareto_panels(read(results), "relearn").values()]
     for figure in drawn:
         points = {trace.hovertemplate.split("</b>")[0]: trace.marker for trace in figure.data if trace.hovertemplate}
         assert points["<b>fresh-rmu"].symbol == "square-open" and points["<b>fresh-maxent"].symbol == "circle"
-    compared = comparison_figure(compare([results, make_results((1, 2, 3))]))
+    compared = comparison_figure(compare([read(results), read(make_results((1, 2, 3)))]))
     assert sorted(set(compared.data[0].marker.symbol)) == ["circle", "circle-open"]
-    assert "not taught in every seed" in render(results) and "not taught in every seed" not in render(make_results())
+    assert "not taught in every seed" in render(read(results)) and "not taught in every seed" not in render(
+        read(make_results())
+    )
 
 
 def test_a_panel_per_method_and_a_figure_per_budget(results):
-    assert list(figures.relearning_panels(results, "relearn")) == ["maxent", "rmu"]
-    assert list(figures.alpha_panels(results, "relearn")) == ["maxent", "rmu"]
-    assert list(pareto.pareto_panels(results, "relearn")) == list(STEPS)
+    assert list(figures.relearning_panels(read(results), "relearn")) == ["maxent", "rmu"]
+    assert list(figures.alpha_panels(read(results), "relearn")) == ["maxent", "rmu"]
+    assert list(pareto.pareto_panels(read(results), "relearn")) == list(STEPS)
 
 
 def test_one_seed_draws_no_interval():
     results = make_results(seeds=(1,))
-    panel = figures.relearning_panels(results, "relearn")["maxent"]
+    panel = figures.relearning_panels(read(results), "relearn")["maxent"]
     assert all(trace.fill is None for trace in panel.data)
     assert "one seed: no interval" in json.dumps(panel.to_plotly_json())
 
 
 def test_panels_beside_each_other_are_equally_high(results):
     results["models"] = [row for row in results["models"] if row["id"] != "fresh-rmu"]
-    layouts = [panel.layout for panel in figures.relearning_panels(results, "relearn").values()]
+    layouts = [panel.layout for panel in figures.relearning_panels(read(results), "relearn").values()]
     assert len({(layout.height, layout.margin.b) for layout in layouts}) == 1
 
 
@@ -88,7 +93,7 @@ def test_an_axis_of_losses_is_that_of_attacked_models():
     results = as_losses(make_results())
     for curve in results["curves"]:
         curve["points"][0] |= {"forget": 40.0}
-    low, high = figures.relearning_panels(results, "relearn")["maxent"].layout.yaxis.range
+    low, high = figures.relearning_panels(read(results), "relearn")["maxent"].layout.yaxis.range
     assert low < 3.1 and 7 < high < 9
 
 
@@ -101,18 +106,19 @@ def test_the_suppression_of_all_who_teach_is_suppression():
     for row in taught:
         teachers = [m["flops"] for m in results["models"] if m["role"] == "teacher" and m["seed"] == row["seed"]]
         row["flops"] = of[row["artifact"].removeprefix("artifacts/")] + sum(teachers)
-    parts = _cost_parts(results, taught, r.settings_of(results)["fresh-with-rmu-maxent"])
+    parts = _cost_parts(read(results), read(results).by_id["fresh-with-rmu-maxent"])
     assert parts["suppression"] == sum(teachers) and parts["teacher's kept outputs"] == 0
 
 
 def test_a_search_shows_its_settings_instead_of_a_headline(results):
     search = {**results, "curves": [], "scores": [], "recipe": {**results["recipe"], "attacks": {}}}
-    points = {t.name: (t.x, t.y) for t in pareto.settings_pareto(search).data}
-    rows = r.by_id(results)
-    means = [pytest.approx(r.mean_of(rows["rmu"], name).mean) for name in ("forget", "retain")]
+    points = {t.name: (t.x, t.y) for t in pareto.settings_pareto(read(search)).data}
+    means = [pytest.approx(read(results).mean("rmu", name).mean) for name in ("forget", "retain")]
     assert [points["rmu"][0][0], points["rmu"][1][0]] == means
-    assert "looks for settings" in words.answer(search)[0] and not any("costs" in c for c in words.caveats(search))
-    html = render(search)
+    assert "looks for settings" in narrative.answer(read(search))[0] and not any(
+        "costs" in c for c in narrative.caveats(read(search))
+    )
+    html = render(read(search))
     assert "What is kept, over what is left" in html and "No attack has been finished" not in html
 
 
@@ -128,50 +134,50 @@ def of_settings():
 def test_settings_by_the_dozen_are_told_apart_by_method_after_an_attack_too():
     """And only what taught somebody has a panel of curves and findings of its own."""
     results = of_settings()
-    assert list(figures.relearning_panels(results, "relearn")) == ["maxent"]
-    assert [finding.title for finding in words.findings(results)][:-1] == ["maxent"]
-    *_, last = pareto.pareto_panels(results, "relearn").values()
+    assert list(figures.relearning_panels(read(results), "relearn")) == ["maxent"]
+    assert [finding.title for finding in narrative.findings(read(results))][:-1] == ["maxent"]
+    *_, last = pareto.pareto_panels(read(results), "relearn").values()
     drawn = {trace.name: trace for trace in last.data}
     assert {"base", "oracle", "maxent", "rmu", "UNDO student", "fresh student"} <= drawn.keys()
     assert len(drawn["rmu"].x) == 9 and len(drawn["UNDO student"].x) == 2
-    forget, retain = r.kept(results, "relearn", "rmu-4", STEPS[-1])
+    forget, retain = read(results).kept("relearn", "rmu-4", STEPS[-1])
     assert (forget.mean, retain.mean) == (drawn["rmu"].x[4], drawn["rmu"].y[4])
-    drawn = settings_picture.draw(results)
-    assert drawn.count("<circle") == 3 * len(r.by_id(results)) + 6, "a point a model and panel, and the key"
+    drawn = settings_picture.draw(read(results))
+    assert drawn.count("<circle") == 3 * len(read(results).by_id) + 6, "a point a model and panel, and the key"
     assert "retain after 40 steps" in drawn and settings_picture.LOCALISED not in drawn
     results["recipe"]["suppress"]["rmu-3"]["start"] = "initial"
-    assert settings_picture.LOCALISED in settings_picture.draw(results)
+    assert settings_picture.LOCALISED in settings_picture.draw(read(results))
     for row in results["models"]:
         if row["id"] == "fresh-maxent":
             row["distil"] = row["distil"] | {"gap": 0.4}
-    hollow = {trace.name: trace.marker.symbol for trace in pareto.pareto_panels(results, "relearn")[0].data}
+    hollow = {trace.name: trace.marker.symbol for trace in pareto.pareto_panels(read(results), "relearn")[0].data}
     assert hollow["fresh student"] == ("hexagram-open",) and hollow["UNDO student"] == ("hexagram", "hexagram")
-    assert settings_picture.draw(results).count('fill="#ffffff" fill-opacity') == 3
-    usual = [*pareto.pareto_panels(make_results(), "relearn").values()][-1]
-    assert len(usual.data) == len(r.by_id(make_results())), "elsewhere a point is a model by itself"
+    assert settings_picture.draw(read(results)).count('fill="#ffffff" fill-opacity') == 3
+    usual = [*pareto.pareto_panels(read(make_results()), "relearn").values()][-1]
+    assert len(usual.data) == len(read(make_results()).by_id), "elsewhere a point is a model by itself"
 
 
 def test_the_boxes_of_a_search_are_its_methods():
     results = make_results(methods=tuple(f"rmu-{i}" for i in range(9)))
     for row in results["models"]:
         row["method"] = row["method"] and "rmu"
-    (box,) = dict(pipeline.columns(results))["suppress"]
+    (box,) = dict(pipeline.columns(read(results)))["suppress"]
     assert (box.title, box.note) == ("rmu", "9 settings; each")
 
 
 def test_no_headline_where_robustness_is_undefined(results):
     results["scores"] = [row | {"relative_robustness": None} for row in results["scores"]]
-    assert figures.headline(results) is None
-    assert "not defined" in picture.draw(results)
+    assert figures.headline(read(results)) is None
+    assert "not defined" in picture.draw(read(results))
 
 
 def test_a_loss_far_above_the_others_does_not_flatten_the_picture():
     results = as_losses(make_results())
-    assert "≥" not in picture.draw(results)
+    assert "≥" not in picture.draw(read(results))
     for curve in results["curves"]:
         if curve["model"] == "oracle":
             curve["points"][0] |= {"forget": 40.0}
-    drawn = picture.draw(results)
+    drawn = picture.draw(read(results))
     assert "≥" in drawn and ">40<" not in drawn
 
 
@@ -190,19 +196,22 @@ def test_the_picture_shows_who_read_text_after_its_teacher(results):
     for score in made["scores"]:
         if score["model"].startswith(tuple(names.values())):
             score["recovery"] = 0.1 if "text0.9" in score["model"] else 0.9
-    drawn = picture.draw(made)
+    drawn = picture.draw(read(made))
     assert drawn.count("fresh-retain-stream-text0.9-steps900-") == 1 and "text0.5" not in drawn
-    assert "fresh-retain-stream-text0.5-steps900-" in picture.draw(json.loads(text.replace("text0.9", "other0.9")))
+    assert "fresh-retain-stream-text0.5-steps900-" in picture.draw(
+        read(json.loads(text.replace("text0.9", "other0.9")))
+    )
 
 
 def test_the_picture_speaks_of_students_that_were_taught(results):
     """Noise alone may be robust because everything is lost."""
-    (row, *_) = r.by_id(results)["undo-0.6-maxent"]
-    assert r.label(row) in picture.draw(results)
-    for row in r.by_id(results)["undo-0.6-maxent"]:
-        row["distil"] = row["distil"] | {"gap": 0.4}
-    drawn = picture.draw(results)
-    assert r.label(row) not in drawn and r.label(r.by_id(results)["undo-0.3-maxent"][0]) in drawn
+    (row, *_) = read(results).by_id["undo-0.6-maxent"]
+    assert label(row) in picture.draw(read(results))
+    for other in results["models"]:
+        if other["id"] == row.id:
+            other["distil"] |= {"gap": 0.4}
+    drawn = picture.draw(read(results))
+    assert label(row) not in drawn and label(read(results).by_id["undo-0.3-maxent"][0]) in drawn
 
 
 @pytest.mark.parametrize(("high", "cut"), [(1.3, False), (3.0, True)])
@@ -211,7 +220,7 @@ def test_an_interval_is_drawn_whole_or_said_to_go_on(results, high, cut):
     for score in results["scores"]:
         if score["model"] == "fresh-maxent":
             score["relative_robustness_ci"] = [0.6, high]
-    drawn = picture.draw(results)
+    drawn = picture.draw(read(results))
     intervals = [path for path in drawn.split("<path ") if path.startswith('d="M') and " V" in path]
     assert sum(path.count(" L") for path in intervals) == 2 * cut, "an arrow's head has two strokes"
     shown = min(high, 1 + picture.FAR) + 0.08  # from a little below 0
@@ -224,9 +233,9 @@ def test_a_key_that_is_too_long_makes_the_picture_higher(results, monkeypatch):
         return int(drawn.partition('height="')[2].partition('"')[0])
 
     monkeypatch.setattr(picture, "ROOM", 4)
-    assert height(picture.draw(results)) == svg.HEIGHT
+    assert height(picture.draw(read(results))) == svg.HEIGHT
     monkeypatch.setattr(picture, "KEY_ROOM", 4)
-    drawn = picture.draw(results)
+    drawn = picture.draw(read(results))
     lines = [line for line in drawn.splitlines() if line.startswith("<text") and 'font-size="12"' in line]
     assert height(drawn) == svg.HEIGHT + svg.LINE * (len(lines) - 1) > svg.HEIGHT
 
@@ -234,13 +243,13 @@ def test_a_key_that_is_too_long_makes_the_picture_higher(results, monkeypatch):
 @pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
 def test_the_answer_opens_with_what_came_back_to_whom(results, of):
     results = of(results)
-    scores, form = r.scores_at(results, "relearn", 150), r.form_of(results, "forget")
+    scores, form = read(results).scores_at("relearn", 150), read(results).form_of("forget")
     students = [score for id, score in scores.items() if id.endswith(("-maxent", "-rmu"))]
-    best = max(students, key=lambda score: score["relative_robustness"])["model"]
-    opening, _, asked = words.answer(results)
+    best = max(students, key=lambda score: score.relative_robustness).model
+    opening, _, asked = narrative.answer(read(results))
     for id in (best.partition("-")[2], best, "oracle"):
-        assert f"{r.scored(scores[id], 'recovery').text(form)} where" in opening and f"({id})" in opening
-    assert f"{best} stands at {r.scored(scores[best], 'relative_robustness').text(r.plain)}" in opening
+        assert f"{scored(scores[id], 'recovery').text(form)} where" in opening and f"({id})" in opening
+    assert f"{best} stands at {scored(scores[best], 'relative_robustness').text(plain)}" in opening
     assert ("best score" in asked) == results["metrics"]["forget"]["higher_is_better"]
 
 
@@ -251,49 +260,54 @@ def test_a_student_of_texts_that_its_teacher_chose_is_not_told_of_as_distilled(r
     for score in results["scores"]:
         if score["model"].startswith("fresh-filter0.5-"):
             score |= {"relative_robustness": 0.999, "relative_robustness_ci": [0.99, 1.2]}
-    told = " ".join([*words.answer(results), *(point for found in words.findings(results) for point in found.points)])
+    told = " ".join(
+        [
+            *narrative.answer(read(results)),
+            *(point for found in narrative.findings(read(results)) for point in found.points),
+        ]
+    )
     assert "Most robust student" in told and "0.999" not in told
 
 
-def test_words_count_only_what_the_intervals_show(results):
-    assert "Of 2 suppressed models, 2 have a student" in words.answer(results)[1]
+def test_sentences_count_only_what_the_intervals_show(results):
+    assert "Of 2 suppressed models, 2 have a student" in narrative.answer(read(results))[1]
     for row in results["scores"]:
         row["relative_robustness_ci"] = [-0.1, 1.2]
-    assert "Of 2 suppressed models, 0 have a student" in words.answer(results)[1]
-    assert "for 0 of 2" in words.answer(results)[1]
+    assert "Of 2 suppressed models, 0 have a student" in narrative.answer(read(results))[1]
+    assert "for 0 of 2" in narrative.answer(read(results))[1]
 
 
-def test_words_of_one_seed_claim_nothing():
+def test_sentences_of_one_seed_claim_nothing():
     results = make_results(seeds=(1,))
-    assert "do not show a difference" in words.answer(results)[1]
-    assert any(caveat.startswith("One seed: no interval") for caveat in words.caveats(results))
+    assert "do not show a difference" in narrative.answer(read(results))[1]
+    assert any(caveat.startswith("One seed: no interval") for caveat in narrative.caveats(read(results)))
 
 
-def test_words_say_when_robustness_does_not_rise_with_alpha(results):
-    assert any("rises at every step" in point for point in words.findings(results)[0].points)
+def test_sentences_say_when_robustness_does_not_rise_with_alpha(results):
+    assert any("rises at every step" in point for point in narrative.findings(read(results))[0].points)
     for row in results["scores"]:
         if row["model"] == "undo-0.6-maxent":
             row["relative_robustness"] = 0.0
-    assert any("does not rise" in point for point in words.findings(results)[0].points)
+    assert any("does not rise" in point for point in narrative.findings(read(results))[0].points)
 
 
 def test_the_picture_has_a_point_for_every_student_that_keeps_retain(results):
     """Those without a curve of their own are faint; one that lost what it was to keep would only seem robust."""
-    assert picture.draw(results).count('fill-opacity="0.4"') == 1  # base_init, beside two noised and a fresh one
+    assert picture.draw(read(results)).count('fill-opacity="0.4"') == 1  # base_init, beside two noised and a fresh one
     for row in results["models"]:
         if row["id"] == "base_init-maxent":
             row["distil"] = row["distil"] | {"gap": 0.4}
-    assert 'fill-opacity="0.4"' not in picture.draw(results)
+    assert 'fill-opacity="0.4"' not in picture.draw(read(results))
 
 
 def test_a_picture_gives_long_names_a_letter_and_a_key(results):
     name = "undo-1-beta1-reinit-of-layers-maxent"
-    drawn = picture.draw(json.loads(json.dumps(results).replace("undo-0.6-maxent", name)))
+    drawn = picture.draw(read(json.loads(json.dumps(results).replace("undo-0.6-maxent", name))))
     assert drawn.count(name) == 1 and f"A {name}" in drawn and drawn.count(">A<") == 1
-    assert "A undo" not in picture.draw(results)
+    assert "A undo" not in picture.draw(read(results))
 
 
-def test_words_name_students_that_are_not_the_usual_ones(results):
+def test_sentences_name_students_that_are_not_the_usual_ones(results):
     """Neither two "fresh students" in a row, nor a trend over students that differ in more than alpha."""
     text = json.dumps(results)
     named = json.loads(
@@ -301,7 +315,7 @@ def test_words_name_students_that_are_not_the_usual_ones(results):
     )
     for row in named["models"]:
         row["student_init"] = "fresh" if row["id"] == "fresh-top8-maxent" else row["student_init"]
-    points = " ".join(words.findings(named)[0].points)
+    points = " ".join(narrative.findings(read(named))[0].points)
     assert points.count("its fresh student") == 1 and "its fresh-top8-maxent" in points and "step of α" not in points
 
 
@@ -310,7 +324,7 @@ def test_caveats_name_what_is_missing_and_weak(results):
         if row["id"] == "rmu":
             row["forget"] = 0.3
     results["models"] = [row for row in results["models"] if row["role"] in ("base", "teacher")]
-    caveats = " ".join(words.caveats(results))
+    caveats = " ".join(narrative.caveats(read(results)))
     assert (
         "No oracle" in caveats
         and "No student" in caveats
@@ -336,20 +350,20 @@ def test_a_label_keeps_off_an_interval_where_there_is_room():
 def test_a_teacher_that_still_tells_is_named(results):
     for row in results["models"]:
         row["forget_signal"] = {"base": 9.0, "oracle": 4.0, "maxent": 4.2, "rmu": 5.0}.get(row["id"], 0.0)
-    told = [caveat for caveat in words.caveats(results) if "still say" in caveat]
+    told = [caveat for caveat in narrative.caveats(read(results)) if "still say" in caveat]
     assert len(told) == 1 and ": rmu 20.0" in told[0]
 
 
 def test_what_guessing_scores_is_no_incomplete_suppression(results):
     for row in results["models"]:
         row["forget"] = 0.27
-    assert any("is incomplete" in caveat for caveat in words.caveats(results))
+    assert any("is incomplete" in caveat for caveat in narrative.caveats(read(results)))
     results["metrics"]["forget"]["chance"] = 0.25
-    assert not any("is incomplete" in caveat for caveat in words.caveats(results))
+    assert not any("is incomplete" in caveat for caveat in narrative.caveats(read(results)))
 
 
 def edges(results):
-    return [caveat for caveat in words.caveats(results) if "worst learning rate" in caveat]
+    return [caveat for caveat in narrative.caveats(read(results)) if "worst learning rate" in caveat]
 
 
 def give(results, model, rate, value, seeds=(1, 2), step=150):
@@ -367,13 +381,13 @@ def test_a_worst_case_at_the_edge_of_the_grid_is_named_where_seeds_agree(results
     assert not any("fresh-rmu" in caveat for caveat in edges(results))
 
 
-def test_words_tell_students_that_lost_retain_from_robustness_that_is_undefined(results):
+def test_sentences_tell_students_that_lost_retain_from_robustness_that_is_undefined(results):
     for row in results["models"]:
         if row["role"] == "student":
             row["distil"] = {"gap": 0.5, "stopped_by_rule": False, "steps": 9}
-    assert words.answer(results)[1].startswith("No student kept its teacher's retain, so nothing is said")
+    assert narrative.answer(read(results))[1].startswith("No student kept its teacher's retain, so nothing is said")
     for row in results["models"]:
         row.pop("distil", None)
     for row in results["scores"]:
         row["relative_robustness"] = None
-    assert words.answer(results)[1].startswith("Relative robustness is defined for no student")
+    assert narrative.answer(read(results))[1].startswith("Relative robustness is defined for no student")

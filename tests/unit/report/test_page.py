@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.report_synthetic import SCORES_SHOWN, make_results
-from undo.report.page import render, save_picture, write_report
+from tests.report_synthetic import SCORES_SHOWN, make_results, read
+from undo.api import write_report
+from undo.report.page import render, save_picture
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -56,7 +57,7 @@ def results():
 def study(results, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "synthetic-0a1b"
     (folder / "report").mkdir(parents=True)
-    (folder / "report" / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    (folder / "report" / "results.json").write_text(json.dumps(read(results).content), encoding="utf-8")
     return folder
 
 
@@ -103,7 +104,7 @@ def test_numbers_of_the_scores_are_those_of_results_json(html, results):
 
 def test_a_column_that_says_nothing_is_left_out(html, results):
     without = [{**row, "heldout_retain": None} for row in results["models"]]
-    assert "heldout-retain" in html and "heldout-retain" not in render({**results, "models": without})
+    assert "heldout-retain" in html and "heldout-retain" not in render(read({**results, "models": without}))
 
 
 def test_ledger_adds_up(html, results):
@@ -130,7 +131,7 @@ def test_texts_from_the_data_are_escaped(html, results):
     hostile = json.loads(json.dumps(results).replace('"maxent"', json.dumps(HOSTILE)))
     hostile["recipe"]["summary"] = hostile["environment"]["device"] = hostile["study"] = HOSTILE
     hostile["failures"] = [{"stage": HOSTILE, "label": HOSTILE, "message": HOSTILE}]
-    rendered = render(hostile)
+    rendered = render(read(hostile))
     assert HOSTILE not in rendered and "<img src=x" not in rendered
     assert rendered.count("<script") == html.count("<script")
     assert HOSTILE in "".join(Page(rendered).text)
@@ -139,7 +140,7 @@ def test_texts_from_the_data_are_escaped(html, results):
 def test_failures_are_seen_first():
     results = make_results(seeds=(1,))
     results["failures"] = [{"stage": "x", "label": "undo-0.9 (seed 1)", "message": "loss is NaN at step 12"}]
-    html = render(results)
+    html = render(read(results))
     assert html.index("1 stage failed") < html.index("The answer")
     assert "loss is NaN at step 12" in html
 
@@ -151,7 +152,7 @@ def test_a_study_that_is_only_part_done_still_has_a_page(results, roles):
         name: [row for row in results[name] if row.get("id", row.get("model")) in ids] for name in ("models", "curves")
     }
     scores = [row | {"relative_robustness": None} for row in results["scores"] if row["model"] in ids]
-    assert "The answer" in render(results | part | {"scores": scores, "stages": []})
+    assert "The answer" in render(read(results | part | {"scores": scores, "stages": []}))
 
 
 def test_only_the_required_fields_are_needed(results):
@@ -161,7 +162,7 @@ def test_only_the_required_fields_are_needed(results):
         optional = ("teacher", "neutral", "distil", "skill", "heldout_forget", "groups", "forget_tokens")
         rows = [row for row in results[name] if row.get("skill", "forget") == "forget"]
         bare[name] = [{key: value for key, value in row.items() if key not in optional} for row in rows]
-    assert "The answer" in render(bare)
+    assert "The answer" in render(read(bare))
 
 
 def test_picture_is_one_well_formed_svg(study, tmp_path):

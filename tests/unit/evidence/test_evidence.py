@@ -11,17 +11,20 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.recipes import SOURCES
-from tests.report_synthetic import RATES, as_losses, make_results, with_oracle_students, with_students
+from tests.report_synthetic import RATES, as_losses, make_results, read, with_oracle_students, with_students
 from undo.cli.main import app
-from undo.report import rows as r
-from undo.report.evidence import _verdict, as_json, as_markdown, gather
+from undo.evidence.judge import _verdict, as_json, gather
+from undo.evidence.page import as_markdown
 from undo.report.figures import label_panels, signal_panels
+from undo.report.narrative import caveats, findings
+from undo.report.numbers import estimate
 from undo.report.page import render
 from undo.report.picture import draw
-from undo.report.words import caveats, findings
+from undo.report.results import Results, scored
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
-from undo.spec.recipe import Recipe
+from undo.spec.recipe import Distil, Recipe
+from undo.spec.students import students
 from undo.study.scores import score_rows
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +37,7 @@ def results():
 
 
 def by_claim(results):
-    rows = gather({"synthetic": results})
+    rows = gather({"synthetic": read(results)})
     return {(row.claim, row.experiment): row for row in rows}
 
 
@@ -121,7 +124,7 @@ def test_only_a_pretrained_model_tells_whether_it_carries_to_one(results):
     apart = [best(results, "maxent", seed) - best(results, "undo-0.6-maxent", seed) for seed in SEEDS]
     assert rows["undo-0.6-maxent against maxent"].effect == pytest.approx(sum(apart) / 3, abs=1e-4)
     renamed_recipe = {**pretrained["recipe"], "name": "mine"}
-    assert {row.setting for row in gather({"x": {**pretrained, "recipe": renamed_recipe}})} == {"mine"}, (
+    assert {row.setting for row in gather({"x": read({**pretrained, "recipe": renamed_recipe})})} == {"mine"}, (
         "texts of any kind"
     )
 
@@ -155,7 +158,7 @@ def test_more_noise_is_compared_with_less_of_the_same_kind(results):
 )
 def test_another_task_of_a_dataset_is_told_apart(results, dataset, setting):
     results["recipe"]["data"]["dataset"] = dataset
-    assert {row.setting for row in gather({"x": results})} == {setting}
+    assert {row.setting for row in gather({"x": read(results)})} == {setting}
 
 
 def test_matching_an_oracle_is_judged_by_the_start(results):
@@ -172,7 +175,7 @@ def test_a_student_matched_as_long_is_what_the_base_is_set_beside(results):
     assert row.experiment.startswith("fresh-oracle ") and (row.verdict, row.but) == ("partly", "not taught alike")
     elsewhere = "undo-0-from-base-retain-stream-steps900-oracle"
     streamed = renamed(longer, "undo-0-from-base-steps900-oracle", elsewhere, at_base | {"stream": "retain"})
-    assert elsewhere in r.settings_of(streamed)
+    assert elsewhere in {made.name for made in students(Distil.model_validate(streamed["recipe"]["distil"]))}
     assert "C1" not in {claim for claim, _ in by_claim(streamed)}
     alike = renamed(longer, "base_init-maxent", "fresh-steps900-oracle", short(("oracle",)))
     for row in alike["models"]:
@@ -363,7 +366,7 @@ def test_the_signal_is_ranked_against_what_students_relearn():
     assert (row.effect, row.verdict) == (1.0, "holds")
     results["models"] = [row for row in results["models"] if (row["id"], row["seed"]) != ("rmu", 2)]  # its stage failed
     assert by_claim(results)["P4", f"over the teachers {', '.join(methods)}"].n_seeds == 2
-    assert "P4" in as_markdown(gather({"x": results}), {"x": results}) and render(results)
+    assert "P4" in as_markdown(gather({"x": read(results)}), {"x": read(results)}) and render(read(results))
 
 
 def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(results):
@@ -384,7 +387,7 @@ def test_a_claim_that_the_interval_excludes_fails_and_one_seed_shows_nothing(res
 )
 def test_a_verdict_leans_where_the_mean_lies(results, values, verdict):
     """What points against a claim does not hold in part."""
-    assert _verdict(r.estimate(values), 0.0) == verdict
+    assert _verdict(estimate(values), 0.0) == verdict
 
 
 @pytest.mark.parametrize(
@@ -474,7 +477,7 @@ def test_pairs_without_a_seed_in_common_are_passed_over():
             row["distil"] = row["distil"] | {"gap": 0.4}
     results["curves"] = [c for c in results["curves"] if c["model"] != "maxent" or c["seed"] == 3]
     rows = [what for claim, what in by_claim(results) if claim == "C4" and "undo-0.6-npo" in what]
-    assert rows and not any("maxent" in what for what in rows) and render(results)
+    assert rows and not any("maxent" in what for what in rows) and render(read(results))
 
 
 def test_what_is_trained_without_the_skill_is_no_suppressed_model():
@@ -491,7 +494,7 @@ def test_what_is_trained_without_the_skill_is_no_suppressed_model():
 
 def test_the_command_writes_rows_and_page(results, tmp_path):
     (tmp_path / "synthetic").mkdir()
-    (tmp_path / "synthetic" / "results.json").write_text(json.dumps(results))
+    (tmp_path / "synthetic" / "results.json").write_text(json.dumps(read(results).content))
     done = CliRunner().invoke(app, ["evidence", str(tmp_path), "--page", str(tmp_path / "evidence.md")])
     assert done.exit_code == 0, done.output
     rows = json.loads((tmp_path / "evidence.json").read_text())
@@ -499,15 +502,15 @@ def test_the_command_writes_rows_and_page(results, tmp_path):
     assert rows and all(fields <= row.keys() for row in rows)
     page = (tmp_path / "evidence.md").read_text()
     assert (
-        page == as_markdown(gather({"synthetic": results}), {"synthetic": results})
+        page == as_markdown(gather({"synthetic": read(results)}), {"synthetic": read(results)})
         and "No record speaks about it yet" in page
     )
 
 
 def test_the_page_opens_with_how_many_rows_say_what(results):
-    row = next(row for row in gather({"one": results}) if row.claim == "C3")
+    row = next(row for row in gather({"one": read(results)}) if row.claim == "C3")
     rows = [row, replace(row, verdict="partly"), row, replace(row, setting="zoo")]
-    overview = as_markdown(rows, {"one": results}).partition("## C1")[0]
+    overview = as_markdown(rows, {"one": read(results)}).partition("## C1")[0]
     assert f"| claim | {row.setting} | zoo |" in overview
     (line,) = [line for line in overview.splitlines() if line.startswith("| C3. ")]
     assert line.endswith(f" | {row.verdict}: 2, partly: 1 | {row.verdict}: 1 |")
@@ -524,19 +527,19 @@ def test_a_damaged_record_is_named(tmp_path, text):
 
 @pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
 def test_the_page_shows_oracle_matching_and_the_signal(results, of):
-    html = render(of(results))
+    html = render(read(of(results)))
     assert "Oracle matching" in html and "What the teacher still says" in html
 
 
 def test_the_signal_is_set_beside_the_only_fresh_student_whatever_its_name(results):
     other = renamed(results, "fresh-maxent", "fresh-steps900-maxent", short(("maxent",)))
-    (figure,) = signal_panels(other, "relearn").values()
+    (figure,) = signal_panels(read(other), "relearn").values()
     assert [trace.text[0] for trace in figure.data] == ["maxent", "rmu"]
 
 
 def test_one_folder_has_every_figure(results):
     """F1 to F8 (F6 is F5 of a study that asks questions)."""
-    html = render(with_label_shares(results))
+    html = render(read(with_label_shares(results)))
     figures = (
         "pipeline",
         "matching-0-0",
@@ -552,7 +555,7 @@ def test_one_folder_has_every_figure(results):
 
 
 def test_the_evidence_on_record_is_that_of_the_records(tmp_path):
-    records = {path.parent.name: json.loads(path.read_text()) for path in sorted(ROOT.glob("records/*/results.json"))}
+    records = {path.parent.name: Results.load(path.parent) for path in sorted(ROOT.glob("records/*/results.json"))}
     rows, stale = gather(records), "stale: undo evidence records --page docs/evidence.md"
     assert json.loads((ROOT / "records/evidence.json").read_text()) == as_json(rows), stale
     assert (ROOT / "docs/evidence.md").read_text() == as_markdown(rows, records), stale
@@ -603,18 +606,18 @@ README_MODELS = (
 
 def readme_row(setting: str, steps: int) -> str:
     """What came back in a setting, as the README has it."""
-    studies = [json.loads((ROOT / "records" / name / "results.json").read_text()) for name in README_STUDIES[setting]]
+    studies = [Results.load(ROOT / "records" / name) for name in README_STUDIES[setting]]
     cells = []
     for pattern in README_MODELS:
         found = [
-            r.scored(score, "recovery").text(r.form_of(results, "forget"))
+            scored(score, "recovery").text(results.form_of("forget"))
             for results, wanted in product(studies, pattern.split("|"))
-            for score in results["scores"]
-            if (score["attack"], score["budget"]) == ("relearn", steps) and re.fullmatch(wanted, score["model"])
+            for score in results.scores
+            if (score.attack, score.budget) == ("relearn", steps) and re.fullmatch(wanted, score.model)
         ]
         cells.append(found[0] if found else "–")
     named = f"[{setting}](records/README.md#{README_STUDIES[setting][0]}), {steps} steps"
-    return f"| {named} | {len(studies[0]['recipe']['seeds'])} | {' | '.join(cells)} |"
+    return f"| {named} | {len(studies[0].seeds)} | {' | '.join(cells)} |"
 
 
 @pytest.mark.parametrize(
@@ -636,19 +639,20 @@ def test_the_readme_shows_what_came_back_on_record(setting, steps):
 
 
 def test_a_search_is_no_evidence(results):
-    assert gather({"search": {**results, "curves": [], "scores": []}}) == []
+    assert gather({"search": read({**results, "curves": [], "scores": []})}) == []
 
 
 def test_losses_are_drawn_where_they_are(results):
-    drawn = draw(as_losses(results))
+    drawn = draw(read(as_losses(results)))
     assert "forget loss (lower: relearnt)" in drawn and "NaN" not in drawn
 
 
-def with_label_shares(results):
-    """Its two teachers, one of them said to be of the other's method and to have seen 1 % of the labels."""
+def with_label_shares(results, method="maxent"):
+    """Its two teachers, `rmu` said to be of some method and to have seen 1 % of the labels."""
     suppress = {name: dict(knobs) for name, knobs in results["recipe"]["suppress"].items()}
-    suppress["rmu"] |= {"label_share": 0.01, "method": suppress["maxent"]["method"]}
-    return {**results, "recipe": {**results["recipe"], "suppress": suppress}}
+    suppress["rmu"] |= {"label_share": 0.01, "method": {"name": method}}
+    models = [row | ({"method": method} if row["id"] == "rmu" else {}) for row in results["models"]]
+    return {**results, "models": models, "recipe": {**results["recipe"], "suppress": suppress}}
 
 
 def test_few_labels_are_compared_with_all_of_them(results):
@@ -658,9 +662,10 @@ def test_few_labels_are_compared_with_all_of_them(results):
         teacher, full, few = (best(results, id, seed) for id in ("maxent", "fresh-maxent", "fresh-rmu"))
         shares.append((teacher - few) / (teacher - full))
     assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
-    other = with_label_shares(results)
-    other["recipe"]["suppress"]["rmu"]["method"] = {"name": "rmu"}
-    assert "C6" not in {claim for claim, _ in by_claim(other)} and "Label budget" not in render(other), "two methods"
+    other = with_label_shares(results, method="rmu")
+    assert "C6" not in {claim for claim, _ in by_claim(other)} and "Label budget" not in render(read(other)), (
+        "two methods"
+    )
     results["recipe"]["suppress"]["rmu"]["label_precision"] = 0.8
     wrong = "fresh-rmu (1 % of the labels, 80 % of them right) against maxent"
     assert by_claim(with_label_shares(results))["C6", wrong].effect == row.effect
@@ -670,7 +675,7 @@ def test_few_labels_are_compared_with_all_of_them(results):
         if model["id"] == "fresh-rmu":
             model["distil"] = model["distil"] | {"gap": 0.4}
     assert "C6" not in {claim for claim, _ in by_claim(with_label_shares(results))}, "it was not taught"
-    assert "Label budget" in render(with_label_shares(results)) and "Label budget" not in render(results)
+    assert "Label budget" in render(read(with_label_shares(results))) and "Label budget" not in render(read(results))
 
 
 def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
@@ -686,7 +691,7 @@ def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
         )
         shares.append((teacher - few) / (teacher - full))
     assert row.effect == pytest.approx(sum(shares) / 3, abs=1e-3)
-    panels = label_panels(with_label_shares(results), "relearn")
+    panels = label_panels(read(with_label_shares(results)), "relearn")
     for panel in panels.values():
         lines = {line.name: line for line in panel.data}
         fresh, filtered = lines["fresh student"], lines["fresh-filter0.5 student"]
@@ -695,7 +700,7 @@ def test_filtering_by_few_labels_is_compared_with_filtering_by_all(results):
     kept = {line.name: line for line in panels["What was kept"].data}["fresh student"]
     assert kept.y[0] == pytest.approx(sum(retain) / 3), "beside what comes back"
     results["scores"] = [score for score in results["scores"] if "filter" not in score["model"]]
-    for panel in label_panels(with_label_shares(results), "relearn").values():
+    for panel in label_panels(read(with_label_shares(results)), "relearn").values():
         assert "fresh-filter0.5 student" not in {line.name for line in panel.data}, "it was not attacked"
 
 
@@ -850,10 +855,10 @@ def test_a_loss_above_that_of_guessing_is_no_more_forgotten(results):
 
 def test_what_several_studies_share_is_one_row(results):
     renamed_study = {**results, "recipe": {**results["recipe"], "name": "further"}}
-    rows, alone = gather({"one": results, "two": renamed_study}), gather({"one": results})
+    rows, alone = gather({"one": read(results), "two": read(renamed_study)}), gather({"one": read(results)})
     assert [replace(row, also_in=()) for row in rows] == alone
     assert {(row.command, *row.also_in) for row in rows} == {("undo run synthetic", "records/two")}
-    assert "[records/two](../records/two)" in as_markdown(rows, {"one": results, "two": renamed_study})
+    assert "[records/two](../records/two)" in as_markdown(rows, {"one": read(results), "two": read(renamed_study)})
 
 
 def test_a_student_that_lost_retain_is_no_success(results):
@@ -863,10 +868,10 @@ def test_a_student_that_lost_retain_is_no_success(results):
             row["distil"] = row["distil"] | {"gap": 0.4, "stopped_by_rule": None}
     cheap = [experiment for claim, experiment in by_claim(results) if claim == "P3"]
     assert cheap and not any("undo-0.3-maxent" in experiment for experiment in cheap)
-    (caveat,) = [text for text in caveats(results) if "Too few steps" in text]
+    (caveat,) = [text for text in caveats(read(results)) if "Too few steps" in text]
     assert "undo-0.3-maxent" in caveat
     for row in results["models"]:
         if row["role"] == "student" and row["teacher"] == "maxent":
             row["distil"] = row["distil"] | {"gap": 0.4}
-    (found,) = [finding for finding in findings(results) if finding.title == "maxent"]
+    (found,) = [finding for finding in findings(read(results)) if finding.title == "maxent"]
     assert "No student of it reached the stop rule's retain." in found.points

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.report_synthetic import make_results, with_students
+from tests.report_synthetic import make_results, read, with_students
 from undo.models.export import Exported
-from undo.report import rows as r
 from undo.report.card import _facts
 
 
@@ -14,7 +13,8 @@ def test_the_rows_of_a_step_are_the_students_own_where_it_has_some(student, rows
     results["recipe"]["distil"]["batch_rows"] = 32
     results["recipe"]["suppress"]["maxent"]["batch_rows"] = 8
     results["recipe"]["data"]["row_tokens"] = 64
-    row = r.by_id(results)["fresh-maxent"][0] | {"id": student}
-    assert dict(_facts(results, row, Exported("float32", ("another one",))))["distillation"].startswith(
-        f"400 steps of {rows} rows,"
-    )
+    for row in results["models"]:
+        row["id"] = student if row["id"] == "fresh-maxent" else row["id"]
+    found = read(results)
+    facts = dict(_facts(found, found.first[student], Exported("float32", ("another one",))))
+    assert facts["distillation"].startswith(f"400 steps of {rows} rows,")
