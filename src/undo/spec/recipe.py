@@ -221,7 +221,7 @@ class Student(Spec):
     noise_alpha: tuple[float, ...] = ()
     """Strengths of the noise from 0 (none) to 1 (all noise), one student each; only with `init: noised`."""
     noise_parameters: tuple[str, ...] = Field((".*",), min_length=1)
-    """Regular expressions for the names of the parameters to noise; all others keep the teacher's values."""
+    """Regular expressions for the names of the parameters to noise; all others keep their values."""
     noise_from: Literal["teacher", "base"] = "teacher"
     """Whose weights are noised: the teacher's, or the base's, which with alpha 0 tests whether matching an oracle is
     enough (claim C1)."""
