@@ -80,19 +80,20 @@ class Training(Attack, ABC):
     axes: ClassVar[dict[str, str]] = {"learning_rates": "learning_rate"}
 
     steps: int = Field(ge=1)
-    """The budget in steps."""
+    """Training steps of the attack."""
     batch_rows: int = Field(8, ge=1)
     """Rows per step."""
     eval_steps: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
-    """Steps after which the model is asked the test questions; step 0 is always there."""
+    """Steps after which the attacked model is evaluated; step 0 is always among them."""
     learning_rates: LearningRates
-    """One variant each. The paper's grid, 1e-3 to 1e-6, is for larger models; small ones need larger rates."""
+    """Learning rates, one variant of the attack each (paper: 1e-3 to 1e-6); small models need larger rates."""
     optimizer: Optimizer = "adamw"
-    """What the learning rates are those of."""
+    """Optimiser that `learning_rates` belong to."""
     muon_learning_rates: tuple[Rate, ...] = ()
-    """Rates of further variants, which Muon trains: what is robust to one optimiser need not be to another."""
+    """Learning rates of further variants that train with Muon: a model that resists one optimiser need not resist
+    another."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
+    """Recompute activations in the backward pass instead of keeping them: slower, but larger models fit into memory."""
 
     @model_validator(mode="after")
     def _steps_reach_evaluations(self) -> Self:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 class FewShot(Attack):
-    """The adversary's own texts as examples; where they exceed the context, the first ones give way."""
+    """Puts texts of the adversary before every question as examples; the first ones go if they exceed the context."""
 
     axes: ClassVar[dict[str, str]] = {"shots": "shots"}
     leaves_model: ClassVar[bool] = True
 
     shots: tuple[Annotated[int, Field(ge=1)], ...] = Field((4,), min_length=1)
-    """Numbers of examples."""
+    """Numbers of examples before a question, one variant each."""
 
     def questions(self, items: list[Item], adversary: AdversaryContext) -> list[Item]:
         """The items behind the examples."""

@@ -9,12 +9,12 @@ from undo.spec.recipe import Optim
 
 
 class Finetune(Training):
-    """Every parameter moves, on nothing but the skill's data."""
+    """Finetunes all parameters on the skill's data alone."""
 
     starts_at_model: ClassVar[bool] = True
 
     schedule: Literal["constant", "cosine"] = "constant"
-    """Shape of the rate over the steps; constant is the published one."""
+    """Shape of the learning rate over the steps; the published attack keeps it constant."""
 
     def optim(self) -> Optim:
         """The published adversary's optimiser, with the attack's schedule."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class HeldoutFacts(Training):
-    """Full finetuning on the questions and answers of half of the test's facts; the rest of the skill's are asked."""
+    """Finetunes all parameters on half of the test's facts as questions and answers, and asks the other half."""
 
     def batches(self, adversary: AdversaryContext):
         """The taught half of the skill's test items and the validation items, as texts."""

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 
 class InContext(Attack):
-    """A model that has no use left for the knowledge cannot use it here either; one that only hides it can."""
+    """Puts related texts before every question: only a model that still has the knowledge can make use of them."""
 
     axes: ClassVar[dict[str, str]] = {"texts": "texts"}
     leaves_model: ClassVar[bool] = True
 
     texts: tuple[Annotated[int, Field(ge=1)], ...] = Field((2,), min_length=1)
-    """Numbers of texts; where they exceed the context, the least fitting ones give way."""
+    """Numbers of texts before a question, one variant each; if they exceed the context, the least related ones are
+    dropped."""
 
     def questions(self, items: list[Item], adversary: AdversaryContext) -> list[Item]:
         """The items behind the texts that share most with their prompt, or where that is empty with their first words.

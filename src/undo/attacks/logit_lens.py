@@ -11,13 +11,13 @@ from undo.attacks import AdversaryContext, Attack, Depth
 
 
 class LogitLens(Attack):
-    """Reads what a layer would say if it were the last one: skills suppressed in late layers show before them."""
+    """Reads an earlier layer through the model's own head: skills suppressed in late layers show before them."""
 
     axes: ClassVar[dict[str, str]] = {"depths": "depth"}
     leaves_model: ClassVar[bool] = True
 
     depths: tuple[Depth, ...] = Field((0.25, 0.5, 0.75), min_length=1)
-    """Shares of the model's layers that are kept, rounded up: the same knob fits every model."""
+    """Depths to read at, as shares of the model's layers above 0 up to 1, rounded up to a layer; one variant each."""
 
     def wrap(self, model, adversary: AdversaryContext):
         """The same weights without the later layers."""

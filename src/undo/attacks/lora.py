@@ -13,13 +13,13 @@ from undo.spec.errors import UserError
 
 
 class Lora(Training):
-    """Adapters on every linear layer but the head; the model's own weights stay."""
+    """Finetunes low-rank adapters on every linear layer but the head; the model's own weights stay."""
 
     axes: ClassVar[dict[str, str]] = {"ranks": "rank", "learning_rates": "learning_rate"}
     starts_at_model: ClassVar[bool] = True  # an adapter's second matrix begins at 0
 
     ranks: tuple[Annotated[int, Field(ge=1)], ...] = Field((8,), min_length=1)
-    """Ranks of the adapters, scaled by 2 (alpha is twice the rank)."""
+    """Ranks of the adapters, one variant each; their output is scaled by 2 (alpha is twice the rank)."""
 
     def variants(self) -> list[Self]:
         """One per rank and learning rate."""

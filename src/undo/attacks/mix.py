@@ -11,7 +11,7 @@ from undo.attacks import AdversaryContext, Training
 
 
 class Mix(Training):
-    """Full finetuning on a share of the skill's data among others; a share of 0 is retain-only or unrelated text."""
+    """Finetunes all parameters on the skill's data mixed with other text; a share of 0 trains on other text alone."""
 
     axes: ClassVar[dict[str, str]] = {
         "forget_shares": "forget_share",
@@ -21,11 +21,12 @@ class Mix(Training):
     starts_at_model: ClassVar[bool] = True
 
     batch_rows: int = Field(8, ge=2)
-    """Rows per step, of both kinds; a share that rounds to none of one kind gets a row."""
+    """Rows per step, of both kinds together; above a share of 0 each kind gets at least one."""
     forget_shares: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((0.5,), min_length=1)
-    """Shares of a step's rows that are the skill's."""
+    """Shares of a step's rows that hold the skill, from 0 to below 1; one variant each."""
     others: tuple[Literal["retain", "neutral"], ...] = Field(("retain",), min_length=1)
-    """What the other rows are: the adversary's draws of what is to be kept, or of what no model ever saw."""
+    """What the other rows are: retain text, or text of the neutral skill that no model was trained on; one variant
+    each."""
 
     def batches(self, adversary: AdversaryContext):
         """Draws of the skill and of the other texts, by step."""

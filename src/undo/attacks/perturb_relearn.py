@@ -11,14 +11,14 @@ from undo.attacks import AdversaryContext, Training
 
 
 class PerturbRelearn(Training):
-    """Full finetuning of a noised copy."""
+    """Adds noise to the weights, then finetunes all parameters."""
 
     axes: ClassVar[dict[str, str]] = {"noise_alphas": "noise_alpha", "learning_rates": "learning_rate"}
 
     noise_alphas: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field((0.05,), min_length=1)
-    """Strengths of the noise (0 none, 1 all), as a student's."""
+    """Strengths of the noise, above 0 up to 1 (all noise), as for students; one variant each."""
     noise_beta: float = Field(0.1, ge=0)
-    """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
+    """Scale of the noise added to matrices (paper: 0.1 on arithmetic)."""
 
     def wrap(self, model, adversary: AdversaryContext):
         """The noised copy."""

@@ -11,13 +11,13 @@ from undo.attacks import AdversaryContext, Depth, Training
 
 
 class Probe(Training):
-    """Reads a layer's states through the final norm and a head that starts as the model's own and alone is trained."""
+    """Trains a copy of the head on the states of a layer, behind the final norm; nothing else moves."""
 
     axes: ClassVar[dict[str, str]] = {"depths": "depth", "learning_rates": "learning_rate"}
     leaves_model: ClassVar[bool] = True
 
     depths: tuple[Depth, ...] = Field((0.5, 1.0), min_length=1)
-    """Shares of the model's layers that are kept, rounded up."""
+    """Depths to read at, as shares of the model's layers above 0 up to 1, rounded up to a layer; one variant each."""
 
     def wrap(self, model, adversary: AdversaryContext):
         """The same weights without the later layers, and a head apart from them."""

@@ -11,13 +11,13 @@ from undo.attacks import AdversaryContext, Training
 
 
 class SoftPrompt(Training):
-    """Trains nothing but the vectors, which begin as embeddings of tokens drawn by the seed."""
+    """Trains vectors that stand before every text and begin as embeddings of random tokens; the weights stay."""
 
     leaves_model: ClassVar[bool] = True
     needs_control: ClassVar[bool] = True  # alone it can elicit anything (arXiv 2502.15836)
 
     tokens: int = Field(8, ge=1)
-    """Vectors before the text."""
+    """Number of trained vectors before the text."""
 
     def extra_tokens(self) -> int:
         """The vectors."""

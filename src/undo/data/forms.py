@@ -25,16 +25,16 @@ class Form(Spec):
     """Which fields of a row hold what."""
 
     text_field: str = "text"
-    """The field that holds the text, or the answer to a prompt; `answers.text` is one inside another."""
+    """The field that holds the text, or the answer to a prompt; write `answers.text` for a field inside another."""
     prompt_field: str | None = None
-    """The field that holds a prompt: it is read before the text, and never trained on. Several are named in the order
-    in which they are read, as `context+question`, a line each. Rows without any are texts. Where the text's field is
-    one of them, that holds a chat."""
+    """The field that holds a prompt, which is read before the text and never trained on; rows without it are plain
+    texts. Join several by `+` (`context+question`) to read them in this order, a line each. If it is the text's
+    field too, the field holds a chat."""
     choices_field: str | None = None
-    """The field that holds the choices of which the answer names one, by its letter or its place from 0."""
+    """The field that holds the choices, if the answer names one of them by its letter or by its position from 0."""
     separator: str | None = ""
-    """What stands between a prompt and its answer where neither has white space there. None: nothing or a space, as a
-    given model that should know the answers finds them likelier; nothing where there is no such model."""
+    """Text between a prompt and its answer, if neither has white space there; null takes nothing or a space,
+    whichever makes the answers likelier to the given model (nothing where there is no such model)."""
 
 
 class Made(NamedTuple):

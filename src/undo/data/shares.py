@@ -11,14 +11,14 @@ Split = Literal["train", "attack", "valid", "test"]
 
 
 class Shares(Spec):
-    """What part of the texts each reader gets; training gets the rest. No text has two readers."""
+    """Shares of the texts that each reader gets; training gets the rest, and no text has two readers."""
 
     attack: float = Field(default=0.10, gt=0, lt=1)
-    """Share of the texts that only the adversary trains on."""
+    """Share of the texts that only the adversary trains on, above 0 and below 1."""
     valid: float = Field(default=0.02, gt=0, lt=1)
-    """Share of the texts that validation asks."""
+    """Share of the texts that validation items come from, above 0 and below 1."""
     test: float = Field(default=0.03, gt=0, lt=1)
-    """Share of the texts that test asks."""
+    """Share of the texts that test items come from, above 0 and below 1."""
 
     @model_validator(mode="after")
     def _leave_some(self) -> Self:

@@ -21,19 +21,24 @@ from undo.spec.errors import UserError
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
+<<<<<<< HEAD
 class Location(Spec):
     """Where rows are."""
+=======
+class Rows(Spec):
+    """Where rows are read from."""
+>>>>>>> house-recipes
 
     path: str = Field(min_length=1)
-    """A file, a folder, or the name of a data set on the hub (`owner/name`), which is read as a stream."""
+    """A file, a folder, or the name of a dataset on the hub (`owner/name`), which is streamed."""
     config: str | None = None
-    """The configuration, where a data set of the hub has several, or a folder whose README lists some."""
+    """The configuration, if a dataset on the hub has several, or a folder whose README lists some."""
     split: str | None = SPLITS[0]
-    """The split of a data set of the hub, or of a folder whose files are named by splits; None for all files."""
+    """The split to read, of a dataset on the hub or of a folder whose files are named by splits; null for all files."""
     revision: str | None = None
-    """The branch, tag or commit of a data set of the hub; None for its newest."""
+    """Branch, tag or commit of a dataset on the hub; null for the newest."""
     limit: int | None = Field(default=20_000, ge=1)
-    """Reads no more than so many rows, from the first on; None for all."""
+    """Largest number of rows to read, from the first on; null for all."""
 
     def local(self) -> Path | None:
         """Its place on this machine, None where there is nothing of that name."""

@@ -21,7 +21,7 @@ class CrossEntropy(Evaluation):
     higher_is_better: ClassVar[bool] = False
 
     batch_tokens: int = Field(4096, ge=1)
-    """Tokens per forward pass; items are batched by length."""
+    """Largest number of tokens per forward pass; items of similar length are batched together."""
 
     def encode(self, tokenizer: Any, items) -> list[_questions.EncodedItems]:
         """The items in batches of similar length."""

@@ -29,7 +29,7 @@ class MultipleChoice(Evaluation):
     chance: ClassVar[float] = 0.25  # three wrong options
 
     batch_tokens: int = Field(4096, ge=1)
-    """Tokens per forward pass; answers are batched by length."""
+    """Largest number of tokens per forward pass; items of similar length are batched together."""
 
     def encode(self, tokenizer: Any, items) -> Choices:
         """The answers of all items in batches of similar length."""

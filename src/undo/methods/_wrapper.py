@@ -20,7 +20,7 @@ class Wrapper(Method):
     sums_over_parts: ClassVar[bool] = False
 
     method: Annotated[SerializeAsAny[Plugin], PluginOf("methods")]
-    """The method inside, by name or with its knobs."""
+    """The method that is wrapped: its name, or a mapping with `name` and its settings."""
 
     @property
     def inner(self) -> Method:

@@ -30,13 +30,15 @@ class Collapse(Method):
     sums_over_parts: ClassVar[bool] = False
 
     components: int = Field(8, ge=0)
-    """Principal components to remove on either side, beside the mean; fewer than the narrower side of a weight."""
+    """Number of principal components to remove from inputs and from output gradients, beside their mean; fewer than
+    the narrower side of a weight."""
     common: Literal["retain", "forget"] = "retain"
-    """The rows whose directions are removed."""
+    """The rows whose common directions are removed from the forget gradient."""
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy, whose gradient stays whole (paper: small or none)."""
+    """Weight of the retain cross-entropy relative to the forget term; nothing is removed from its gradient (paper:
+    small or none)."""
     parameters: tuple[str, ...] = Field((r".*\.mlp\.(gate|up|down)_proj\.weight$",), min_length=1)
-    """Patterns of the names of the linear weights that may move (paper: those of the MLPs)."""
+    """Regular expressions for the names of the linear weights to train (paper: those of the MLPs)."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """The difference of the two mean cross-entropies, nats per token."""

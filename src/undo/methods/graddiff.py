@@ -12,7 +12,7 @@ class GradDiff(Method):
     """retain_weight * CE(retain) - CE(forget)."""
 
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy beside the forget one."""
+    """Weight of the retain cross-entropy relative to the forget term."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """The difference of the two mean cross-entropies, nats per token."""

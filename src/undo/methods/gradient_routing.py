@@ -28,9 +28,9 @@ class GradientRouting(Method):
     """
 
     share: float = Field(0.25, gt=0, lt=1)
-    """Share of an MLP's hidden units that is the forget part (at least one unit)."""
+    """Share of each MLP's hidden units that make the forget part, above 0 and below 1; at least one unit."""
     layers: tuple[int, ...] | None = None
-    """Numbers of the decoder layers (from 0) that have such a part; none means all."""
+    """Decoder layers, numbered from 0, that get a forget part; null for all."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """The sum of the two mean cross-entropies, nats per token."""

@@ -14,9 +14,10 @@ class MaxEnt(Method):
     """KL(uniform || p) on every forget token + retain_weight * CE(retain), or * KL(reference || p) on retain tokens."""
 
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain term beside the distance from uniform."""
+    """Weight of the retain term relative to the forget term."""
     retain: Literal["ce", "reference_kl"] = "ce"
-    """The retain term: cross-entropy, or the distance from the model as it was: it teaches a pretrained one nothing."""
+    """The retain term: ce (cross-entropy on retain text) or reference_kl (divergence from the model before
+    unlearning, which teaches it no new text)."""
 
     @property
     def needs_reference(self) -> bool:  # type: ignore[override]  # known only with the retain term

@@ -20,9 +20,10 @@ class NPO(Method):
     needs_reference: ClassVar[bool] = True
 
     beta: float = Field(0.1, gt=0)
-    """How soon an unlikely row stops pulling, per nat of its log-probability (paper: 0.1)."""
+    """Sharpness of the loss per nat of a row's log-probability: the larger, the sooner an unlikely row is left alone
+    (paper: 0.1)."""
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy beside the forget rows."""
+    """Weight of the retain cross-entropy relative to the forget term."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """The forget term in nats per row, the retain term in nats per token."""

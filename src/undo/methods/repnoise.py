@@ -24,9 +24,9 @@ class RepNoise(Wrapper):
     """
 
     noise_weight: float = Field(0.001, ge=0)
-    """Weight of the distance from noise, the paper's beta (published: 1e-4 to 4)."""
+    """Weight of the distance between hidden states and noise, called beta in the paper (published: 1e-4 to 4)."""
     ascent_weight: float = Field(1.0, ge=0)
-    """Weight of the ascent on the forget loss, the paper's alpha (published: 0.1 to 4)."""
+    """Weight of ascent on the forget loss, called alpha in the paper (published: 0.1 to 4)."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """The inner method's parts, the squared discrepancy and the forget cross-entropy (nats per token)."""

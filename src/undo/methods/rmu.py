@@ -25,16 +25,14 @@ class RMU(Method):
     needs_reference: ClassVar[bool] = True
 
     layers: tuple[int, ...] = Field(min_length=1)
-    """Numbers of the decoder layers (from 0) whose outputs are steered."""
+    """Decoder layers, numbered from 0, whose outputs are steered."""
     steer_scale: float = Field(6.0, gt=0)
     """Length of the steering vector (paper: 6 on arithmetic, 6.5 on language)."""
     retain_weight: float = Field(100.0, ge=0)
-    """Weight of the retain distance."""
+    """Weight of the distance between the retain rows' hidden states and the original model's."""
     parameters: tuple[str, ...] = Field((r"mlp\.down_proj\.",), min_length=1)
-    """Patterns of the parameter names, within a steered layer, that may move (paper: the MLP down projections).
-
-    The usual pattern stands for these projections in every family: where none has that name, they are found by shape.
-    """
+    """Regular expressions for the names of the parameters to train within a steered layer (paper: the MLP down
+    projections). The default finds the down projections by shape in families that name them otherwise."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both distances are per unit of width, mean over valid positions and layers."""

@@ -24,7 +24,8 @@ class SAM(Wrapper):
     """
 
     rho: float = Field(0.01, gt=0)
-    """Euclidean length of the step, over all weights that may move (published: 0.001 to 0.1)."""
+    """Euclidean length of the step to the worst nearby weights, over all weights that are trained (published: 0.001
+    to 0.1)."""
 
     @field_validator("method")
     @classmethod

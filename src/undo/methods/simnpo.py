@@ -15,11 +15,12 @@ class SimNPO(Method):
     """
 
     beta: float = Field(4.5, gt=0)
-    """How soon an unlikely row stops pulling, per nat per token (paper: about 2.5 to 4.5 on TOFU)."""
+    """Sharpness of the loss per nat per token: the larger, the sooner an unlikely row is left alone (paper: about
+    2.5 to 4.5 on TOFU)."""
     margin: float = 0.0
-    """Reward margin, the paper's gamma, which it leaves at 0 for most benchmarks."""
+    """Reward margin in the loss, called gamma in the paper, which uses 0 for most benchmarks."""
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy beside the forget rows."""
+    """Weight of the retain cross-entropy relative to the forget term."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both terms are in nats per token."""

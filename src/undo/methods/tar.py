@@ -19,9 +19,10 @@ class TAR(Wrapper):
     """
 
     inner_steps: int = Field(4, ge=1)
-    """Steps of the adversary; each costs a forward and a backward pass (paper: 64)."""
+    """Steps of the simulated attack, each of which costs a forward and a backward pass (paper: 64)."""
     step_length: float = Field(0.1, gt=0)
-    """Euclidean length of each step, over all weights that may move; AdamW's is about rate * sqrt(weights)."""
+    """Euclidean length of each step of the simulated attack, over all weights that are trained; a step of AdamW is
+    about rate * sqrt(weights) long."""
     resistance_weight: float = Field(4.0, ge=0)
     """Weight of the loss at the attacked weights (paper: 4)."""
 

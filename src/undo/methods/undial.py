@@ -22,9 +22,9 @@ class UNDIAL(Method):
     needs_reference: ClassVar[bool] = True
 
     strength: float = Field(10.0, ge=0)
-    """What the true token's logit loses (paper: 3, 10 or 30)."""
+    """Amount subtracted from the true token's logit (paper: 3, 10 or 30)."""
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy beside the forget divergence (paper: none)."""
+    """Weight of the retain cross-entropy relative to the forget term (paper: 0)."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both terms are means over valid targets, nats per token."""

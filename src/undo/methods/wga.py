@@ -16,9 +16,9 @@ class WGA(Method):
     """
 
     power: float = Field(1.0, ge=0)
-    """Power of the token's own probability; 0 weighs all tokens alike, which is GradDiff."""
+    """Power of the token's own probability that weights its loss; 0 weights all tokens alike, which is GradDiff."""
     retain_weight: float = Field(1.0, ge=0)
-    """Weight of the retain cross-entropy beside the forget term."""
+    """Weight of the retain cross-entropy relative to the forget term."""
 
     def loss(self, model, batch, memo) -> LossTerms:
         """Both terms are means over valid targets, nats per token."""

@@ -35,7 +35,8 @@ class Plugin(Spec):
     """A setting that names one file of a plug-in kind (a method, an attack, a dataset, an evaluation)."""
 
     name: str
-    """The file's name, which is the registered name."""
+    """The registered name, which is the name of the plug-in's file."""
 
     version: int = 1
-    """Raised by the plug-in's author when its results change; part of every key that depends on it."""
+    """Version of the plug-in, part of every key that depends on it; its author raises it when its results change.
+    Leave it out."""

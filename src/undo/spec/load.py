@@ -90,7 +90,7 @@ def _content(source: str, extending: tuple[str, ...]) -> tuple[str, yaml.Node | 
         raise UserError(f"{where}{_yaml_problem(error, text)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{where} is no recipe: it must be a YAML mapping with a 'name' (undo list recipes)")
-    content.pop("group", None)  # for `undo list recipes`
+    content.pop("group", None)  # a heading of `undo list recipes`, and no setting
     if (parent := content.pop("extends", None)) is not None:
         parent = _beside(str(parent), source)
         if parent in extending:
@@ -147,9 +147,9 @@ def _instead(source: str) -> str:
     if source in recorded:
         return f"it lies beside its record: undo run {recorded[source]}"
     near = difflib.get_close_matches(source, [*shipped_recipes(), *recorded], n=1, cutoff=0.5)
-    return (
-        f"did you mean '{recorded[near[0]]}'?" if near and near[0] in recorded else nearest(source, shipped_recipes())
-    )
+    if near and near[0] in recorded:
+        return f"did you mean '{recorded[near[0]]}'?"
+    return nearest(source, shipped_recipes())
 
 
 def _yaml_problem(error: yaml.YAMLError, text: str) -> str:

@@ -19,30 +19,33 @@ DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optim(Spec):
-    """The optimiser and its schedule, alike for every stage."""
+    """The optimiser and its learning-rate schedule."""
 
     optimizer: Optimizer = "adamw"
-    """AdamW, or Muon: matrices move by orthogonalised momentum with steps of AdamW's size, embeddings, head and vectors
-    by AdamW."""
+    """The optimiser: AdamW, or Muon, which orthogonalises the momentum of matrices and leaves embeddings, head and
+    vectors to AdamW."""
 
     learning_rate: float = Field(gt=0)
-    """Peak learning rate."""
+    """Peak learning rate, reached after warm-up."""
     schedule: Literal["constant", "cosine"] = "constant"
-    """Shape after warm-up; cosine ends at `final_share` of the peak after the stage's last step."""
+    """Shape of the learning rate after warm-up: constant, or a cosine that falls to `final_share` of the peak at the
+    last step."""
     final_share: float = Field(0.1, ge=0, le=1)
-    """Share of the peak at which a cosine ends (paper: a tenth)."""
+    """Learning rate at the end of a cosine, as a share of the peak from 0 to 1 (paper: 0.1)."""
     warmup_steps: int = Field(1, ge=0)
-    """Steps of linear warm-up."""
+    """Steps over which the learning rate rises linearly to its peak."""
     weight_decay: float = Field(0.0, ge=0)
-    """Decoupled weight decay of matrices; vectors never decay."""
+    """Decoupled weight decay of matrices; biases and norm gains are never decayed."""
     betas: tuple[DecayRate, DecayRate] = (0.9, 0.95)
-    """AdamW's decay rates; 0.95 is usual for language models."""
+    """AdamW's decay rates of the first and second moment, each from 0 to below 1; a second one of 0.95 is usual for
+    language models."""
     clip: float = Field(1.0, gt=0)
-    """Largest norm of the gradient over all parameters."""
+    """Gradients are scaled down to this norm, taken over all parameters, when they exceed it."""
     micro_batches: int = Field(1, ge=1)
-    """Parts that a step's rows are computed in, one after another, to fit into memory; the objective stays the same."""
+    """Number of parts that a step's rows are computed in, one after another, to save memory; the result is that of
+    the whole step."""
     gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: for models that would not fit."""
+    """Recompute activations in the backward pass instead of keeping them: slower, but larger models fit into memory."""
 
     @model_validator(mode="after")
     def _only_a_cosine_ends(self) -> "Optim":
@@ -52,30 +55,31 @@ class Optim(Spec):
 
 
 class Data(Spec):
-    """The dataset, its tokenizer and its packing."""
+    """The dataset, its tokenizer, and how texts are packed into rows."""
 
     dataset: Annotated[SerializeAsAny[Plugin], PluginOf("datasets")]
-    """A dataset by name, or with its knobs."""
+    """The dataset: its name, or a mapping with `name` and its settings."""
     vocab_size: int | None = Field(512, ge=259)
-    """Largest vocabulary of the byte-level BPE (256 bytes, padding, end, merges); none where a pretrained model has its
-    own tokenizer."""
+    """Largest vocabulary of the byte-level BPE tokenizer that the study trains, in tokens (256 bytes, padding, end,
+    merges); null with a pretrained model, which has its own tokenizer."""
     row_tokens: int = Field(64, ge=8)
-    """Tokens per packed row: the context length of the models."""
+    """Tokens per packed row, which is the context length of the models."""
     forget_share: float = Field(0.5, gt=0, lt=1)
-    """Share of forget rows where both are mixed (the base's pretraining, the distillation stream); at least one row."""
+    """Share of forget rows where both kinds are mixed, in the base's pretraining and in distillation, above 0 and
+    below 1; at least one row of a step."""
 
 
 class Model(Spec):
-    """Shape of the models (Llama, tied embeddings)."""
+    """Shape of the models that the study trains (Llama with tied embeddings)."""
 
     width: int = Field(64, ge=8)
-    """Width of the residual stream."""
+    """Width of the residual stream; a multiple of twice the heads."""
     layers: int = Field(3, ge=1)
-    """Decoder layers."""
+    """Number of decoder layers."""
     heads: int = Field(4, ge=1)
-    """Attention heads; they divide the width evenly."""
+    """Number of attention heads per layer."""
     mlp_width: int = Field(192, ge=8)
-    """Width inside the gated MLP."""
+    """Number of hidden units of each layer's gated MLP."""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "Model":
@@ -85,65 +89,70 @@ class Model(Spec):
 
 
 class Pretrained(Spec):
-    """A model to start at, in place of one that the study trains: the base is this one, and there is no oracle."""
+    """A model that somebody else trained, used as the base in place of one that the study trains; there is no oracle
+    then."""
 
     path: str = Field(min_length=1)
-    """A folder as transformers saves it (configuration, safetensors, tokenizer), or a model in the hub's cache."""
+    """A folder as transformers saves it (configuration, safetensors, tokenizer), or the name of a model in the hub's
+    cache."""
     revision: str | None = None
-    """Branch, tag or commit, where the path is a name on the hub."""
+    """Branch, tag or commit of a model named on the hub; null for its default branch."""
     adapter: str | None = Field(None, min_length=1)
     """A folder with a PEFT adapter of this model, which is merged into its weights."""
 
 
 class Audit(Spec):
-    """A certificate of the given model as it is, or of what the study makes of it, where it has teachers and students.
+    """A certificate for the given model, or for the teachers and students that the study makes of it.
 
-    Models to compare it with are given too; they share its tokenizer.
+    The models to compare it with must have its tokenizer.
     """
 
     suite: str
-    """The suite of attacks, and how it was changed."""
+    """Name of the suite of attacks, and how it was changed; printed on the certificate."""
     oracle: Pretrained | None = None
-    """One that never knew what is to be forgotten: it is attacked alike, and says what an attack teaches anew."""
+    """A model that never knew what is to be forgotten: it is attacked too, which shows how much an attack teaches
+    anew."""
     before: Pretrained | None = None
-    """The model as it was before unlearning: it says how much there was to recover, and is not attacked. Of what a
-    study makes it is the study's base."""
+    """The model before unlearning, which shows how much there was to recover and is not attacked; left out when the
+    study makes teachers or students, whose base it is."""
 
 
 class Pretrain(Spec):
-    """Training of base (retain and forget data) and oracle (retain data alone)."""
+    """Training of the base (retain and forget data) and of the oracle (retain data alone)."""
 
     base_steps: int = Field(ge=1)
-    """Steps of the base."""
+    """Training steps of the base."""
     oracle_steps: int = Field(ge=1)
-    """Steps of the oracle."""
+    """Training steps of the oracle."""
     batch_rows: int = Field(32, ge=2, multiple_of=2)
-    """Rows per step; the base's are half retain, half forget."""
+    """Rows per step, an even number; `data.forget_share` of the base's are forget rows."""
     optim: Optim
 
 
 class Suppress(Spec):
-    """An unlearning method applied to the base; the result is a teacher."""
+    """An unlearning method applied to the base; the result is called a teacher."""
 
     method: Annotated[SerializeAsAny[Plugin], PluginOf("methods")]
-    """A method by name, or with its knobs."""
+    """The unlearning method: its name, or a mapping with `name` and its settings."""
     start: Literal["base", "initial"] = "base"
-    """What the method trains: the base, or its untrained weights (methods that localise while they train)."""
+    """Weights that the method starts at: the base's, or the base's initial ones for methods that work during
+    pretraining (gradient routing)."""
     steps: int = Field(ge=1)
-    """Steps of suppression."""
+    """Training steps of the method."""
     max_signal: float | None = Field(None, gt=0, lt=1)
-    """Go on by `steps` at a time until the teacher says at most this share of what the base says about the right forget
-    token; without it, `steps` it is."""
+    """Repeat `steps` until the teacher's forget signal (log-probability of the right forget token above the
+    vocabulary's mean) is at most this share of the base's, above 0 and below 1; null runs `steps` once."""
     max_steps: int | None = Field(None, ge=1)
-    """Steps at most; a teacher that still says more then ends the study before anything is distilled from it."""
+    """Upper limit of steps with `max_signal`; the study ends if the teacher's signal is still too large then."""
     batch_rows: int = Field(16, ge=1)
-    """Retain rows per step, and as many forget rows."""
+    """Retain rows per step; there are as many forget rows."""
     label_share: float = Field(1.0, gt=0, le=1)
-    """Share of the training rows of each domain that is labelled; the method sees no others (claim C6)."""
+    """Share of each domain's training rows that are labelled, above 0 up to 1; the method sees no others (claim C6)."""
     retain_label_share: float | None = Field(None, gt=0, le=1)
-    """That of the retain rows where it is another one: text to keep is often at hand when forget text is rare."""
+    """Share of the retain rows that are labelled, if it differs from `label_share`: text to keep is often plentiful
+    when forget text is rare."""
     label_precision: float = Field(1.0, gt=0, le=1)
-    """Share of the rows labelled forget that are; the others are retain rows with a wrong label."""
+    """Share of the rows labelled forget that are forget rows, above 0 up to 1; the rest are mislabelled retain rows."""
     optim: Optim
 
     @model_validator(mode="after")
@@ -163,14 +172,15 @@ class Suppress(Spec):
 
 
 class Stop(Spec):
-    """When distillation is over."""
+    """When distillation ends."""
 
     max_gap: float = Field(0.05, ge=0, le=1)
-    """The student's retain accuracy may lie this far below the teacher's (paper: the 5 % rule)."""
+    """Stop once the student's retain score on validation is this close to the teacher's: points of an accuracy (0.05
+    is 5 points, as in the paper), or a share of the teacher's loss."""
     check_every: int = Field(25, ge=1)
-    """Steps between looks at the validation split."""
+    """Steps between two evaluations on the validation split."""
     max_steps: int = Field(ge=1)
-    """Steps at most."""
+    """Upper limit of steps, for students that never come that close."""
 
 
 def taught_steps(text_share: float, steps: int) -> int:
@@ -179,41 +189,47 @@ def taught_steps(text_share: float, steps: int) -> int:
 
 
 class Student(Spec):
-    """A kind of student and the teachers it is distilled from."""
+    """One kind of student and the teachers that it is distilled from."""
 
     init: StudentInit
-    """Where its weights start: fresh (own seed), base_init (the base's own start), noised, or the teacher itself."""
+    """Initial weights of the student: fresh (drawn from its own seed), base_init (those that the base started at),
+    noised (the teacher's or the base's with noise), or teacher (the teacher's own)."""
     teachers: tuple[str, ...] = Field(min_length=1)
-    """Names under `suppress`; as controls also `base` (nothing suppressed) and `oracle`."""
+    """Names under `suppress`, one student each; as controls also `base` (nothing suppressed) and `oracle`."""
     with_teachers: tuple[str, ...] = ()
-    """Further ones that teach beside each of `teachers`: it learns the mean of their distributions (an ensemble)."""
+    """Names of further teachers: the student learns the mean of their distributions and its teacher's (an ensemble)."""
     stream: Stream | None = None
-    """Rows to distil on, where they are not the study's."""
+    """Rows to distil on, if they differ from `distil.stream`."""
     steps: int | None = Field(None, ge=0)
-    """Exactly so many steps in place of the stop rule; 0 leaves its start as it is (noise alone)."""
+    """Train for exactly this many steps instead of applying the stop rule; 0 evaluates the student's initial weights
+    (noise alone)."""
     batch_rows: int | None = Field(None, ge=2, multiple_of=2)
-    """Its rows per step, where they are not the study's."""
+    """Rows per step, an even number, if it differs from `distil.batch_rows`."""
     optim: Optim | None = None
-    """Its optimiser, where that is not the study's."""
+    """The optimiser, if it differs from `distil.optim`."""
     temperature: float = Field(1.0, gt=0)
-    """Both distributions are softened by it; the divergence is multiplied by its square (arXiv 1503.02531)."""
+    """Temperature that softens both distributions; the divergence is multiplied by its square (arXiv 1503.02531)."""
     top_k: int | None = Field(None, ge=1)
-    """The teacher's cache for this student: so many most likely tokens per position, with one bucket for the rest."""
+    """Learn only this many of the teacher's most likely tokens per position, with one bucket for all others; null
+    learns what `distil.teacher_cache` keeps, or else the whole distribution."""
     filter_share: float | None = Field(None, gt=0, le=1)
-    """Plain training on this share of the stream, the rows likeliest to the teacher: filtering by its labels. All of it
-    (1) on the retain stream is retraining at the student's length, which asks no teacher."""
+    """Train on plain text without the teacher's distributions, on this share of the stream, above 0 up to 1: the
+    rows that the teacher finds likeliest (data filtering). 1 on the retain stream is plain retraining."""
     text_share: float | None = Field(None, gt=0, lt=1)
-    """Share of its `steps`, the last ones, that read the retain stream as plain text: the teacher first, then text."""
+    """Share of `steps`, the last ones, that train on the retain rows as plain text after distillation, above 0 and
+    below 1."""
     noise_alpha: tuple[float, ...] = ()
-    """Strengths of the noise (0 none, 1 all), one student each; only with `init: noised`."""
+    """Strengths of the noise from 0 (none) to 1 (all noise), one student each; only with `init: noised`."""
     noise_parameters: tuple[str, ...] = Field((".*",), min_length=1)
-    """Patterns of the names of the parameters that are noised; the others stay the teacher's."""
+    """Regular expressions for the names of the parameters to noise; all others keep their values."""
     noise_from: Literal["teacher", "base"] = "teacher"
-    """Whose weights are noised; the base's with alpha 0 show whether matching an oracle is enough (claim C1)."""
+    """Whose weights are noised: the teacher's, or the base's, which with alpha 0 tests whether matching an oracle is
+    enough (claim C1)."""
     noise_beta: float = Field(0.1, ge=0)
-    """Scale of the matrices' noise (paper: 0.1 on arithmetic)."""
+    """Scale of the noise added to matrices (paper: 0.1 on arithmetic)."""
     noise_rule: NoiseRule = "initial"
-    """What vectors are mixed towards: their initial value (ours), 0 (paper), or everything a fresh draw (reinit)."""
+    """What the weights are mixed with: initial (matrices with noise, vectors with their initial value; ours), paper
+    (the same with 0 for vectors), reinit (everything with a fresh draw of the initial weights)."""
 
     @model_validator(mode="after")
     def _noise_fits_init(self) -> "Student":
@@ -272,25 +288,27 @@ class Student(Spec):
 class TeacherCache(Spec):
     """The teacher's predictions for the whole stream, computed once, kept on disk and read by all of its students.
 
-    It pays where rows come again: in several epochs, or for several students. Teachers that teach together compute
-    theirs at every step.
+    It pays where rows are read several times: over several epochs, or by several students. Ensembles of teachers do
+    not use it.
     """
 
     top_k: int | None = Field(None, ge=1)
-    """Most likely tokens kept per position, with one bucket for the rest; none keeps hidden states, which is exact."""
+    """Most likely tokens to keep per position, with one bucket for the rest; null keeps the hidden states, which is
+    exact."""
 
 
 class Distil(Spec):
-    """Distillation: forward KL from teacher to student on unlabelled rows until the stop rule holds."""
+    """Distillation: students minimise the forward KL divergence from their teacher on unlabelled rows until the stop
+    rule holds."""
 
     students: tuple[Student, ...] = ()
-    """The students to make."""
+    """The kinds of students to make."""
     stream: Stream = "mixed"
-    """Rows to distil on: retain and forget half and half (paper), or retain alone."""
+    """Rows to distil on: mixed (retain and forget rows, by `data.forget_share`; paper) or retain alone."""
     batch_rows: int = Field(32, ge=2, multiple_of=2)
-    """Rows per step."""
+    """Rows per step, an even number."""
     teacher_cache: TeacherCache | None = None
-    """Keep the teacher's predictions on disk; without it the teacher computes them anew at every step."""
+    """Keep the teacher's predictions on disk; null computes them anew at every step."""
     optim: Optim
     stop: Stop
 
@@ -314,20 +332,22 @@ class Attack(Spec):
     """An attack, run against every model."""
 
     attack: Annotated[SerializeAsAny[Plugin], PluginOf("attacks")]
-    """An attack by name, or with its knobs."""
+    """The attack: its name, or a mapping with `name` and its settings."""
     skills: tuple[Skill, ...] = ("forget",)
-    """What is relearnt: the forget skill, and as a control the neutral one that no model ever saw."""
+    """Skills that the attack tries to bring back: forget, and as a control neutral, a skill that no model was
+    trained on."""
 
 
 class Benchmarks(Spec):
-    """Tasks of the LM Evaluation Harness (lm-eval) that every model is asked, before any attack."""
+    """Tasks of the LM Evaluation Harness (lm-eval), run on every model before any attack."""
 
     tasks: tuple[str, ...] = Field(min_length=1)
-    """Names of tasks or groups, such as wmdp_bio or mmlu."""
+    """Names of tasks or groups of lm-eval, such as wmdp_bio or mmlu."""
     folder: str | None = Field(None, min_length=1)
-    """A folder with tasks of one's own, as lm-eval writes them (YAML), and their items. Paths in them start here."""
+    """A folder with tasks of your own (lm-eval's YAML files and their items); relative paths in them start at this
+    folder."""
     limit: int | None = Field(None, ge=1)
-    """Items per task, from the first on; None for all."""
+    """Items per task, counted from the first; null for all."""
     batch_rows: int = Field(16, ge=1)
     """Rows per forward pass."""
 
@@ -341,32 +361,38 @@ class Recipe(Spec):
     """A study."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Name of the study's folder."""
+    """Name of the study, with which its folder's name begins: lower-case letters, digits, `_` and `-`."""
     summary: str
-    """One line for `undo list recipes`."""
+    """One line that says what the study is about."""
     seeds: tuple[int, ...] = Field(min_length=1)
-    """Seeds of initialisation, data order and noise; every seed is a whole replication of the study."""
+    """Seeds of initial weights, data order and noise; the whole study is repeated for each."""
     data: Data
+    """The dataset, its tokenizer, and how texts are packed into rows."""
     pretrained: Pretrained | None = None
-    """Somebody's own model as base; then `model`, `pretrain` and `data.vocab_size` are left out."""
+    """A model that somebody else trained, to use as the base; leave out `model`, `pretrain` and `data.vocab_size`
+    then."""
     model: Model | None = None
     """Shape of the models that the study trains itself."""
     pretrain: Pretrain | None = None
     """How base and oracle are trained."""
     audit: Audit | None = None
-    """Attacks on a given model, or on what the study makes of one, keep the score of every item for a certificate."""
+    """Keep the score of every item under attack and write a certificate, for a given model or for what the study
+    makes of it."""
     suppress: dict[str, Suppress] = Field({})
-    """Teachers by name; at least one, but where a given model is audited as it is."""
+    """Teachers by a name of your choice; may be empty if students learn from the base, or if a given model is
+    audited as it is."""
     distil: Distil | None = None
-    """How students are made; needed but where a given model is audited as it is."""
+    """How students are made; null makes none."""
     attacks: dict[str, Attack] = Field({})
-    """Attacks by name; every one is run against base, oracle, teachers and students. None: a search on validation."""
+    """Attacks by a name of your choice, each run against base, oracle, teachers and students; empty for a search,
+    which is judged on validation."""
     benchmarks: Benchmarks | None = None
-    """What every model is asked besides, through the package lm-eval."""
+    """Tasks of the package lm-eval that every model is evaluated on."""
     eval_split: Literal["test", "valid"] = "test"
-    """The split whose items make scores and curves: valid in pilots, so that nothing is chosen by what is reported."""
+    """The split that scores and curves are computed on: test, or valid in pilots, so that the test split stays
+    untouched."""
     checkpoint_seconds: float = Field(15.0, ge=0)
-    """Seconds between checkpoints, the most work that a kill can lose; no part of any key."""
+    """Seconds between two checkpoints, which is the most work that a kill can lose; results do not depend on it."""
 
     def students(self) -> tuple[Student, ...]:
         """The kinds of students that the study makes."""

@@ -28,18 +28,24 @@ class Texts(Dataset):
     forget: Source
     """Texts to forget."""
     neutral: Source | None = None
-    """Texts like the forgotten ones that no model reads; None for what is made of the forgotten ones: the same prompts
-    with each other's answers, documents with letters and digits exchanged."""
+    """Texts like the forgotten ones that no model is trained on, for the control; null makes them of the forgotten
+    ones (prompts get each other's answers, documents get letters and digits exchanged)."""
     shares: Shares = Shares()
-    """Whose document is whose."""
+    """Shares of the documents that the adversary, validation and test get; training gets the rest."""
     item_chars: int = Field(default=400, ge=20)
-    """Items are the first so many characters of a document; what exceeds the model's context is not asked."""
+    """Characters of a document that make an item, from its start; what exceeds the model's context is not scored."""
     test_items: int = Field(default=400, ge=1)
-    """Items per domain on the test split, if there are so many."""
+    """Largest number of items per domain on the test split."""
     valid_items: int = Field(default=100, ge=1)
+<<<<<<< HEAD
     """Items per domain on the validation split, if there are so many."""
     data_seed: int = 0
     """Seed of the split and of the permutation; the same for every seed of a study."""
+=======
+    """Largest number of items per domain on the validation split."""
+    draw: int = 0
+    """Seed of the split into readers and of the neutral texts; the same for all seeds of a study."""
+>>>>>>> house-recipes
 
     def documents(self, domain: Domain, role: Split) -> Iterator[Document]:  # type: ignore[override]
         """The documents that belong to the role, in the order in which they were read."""

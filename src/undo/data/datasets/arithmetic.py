@@ -56,28 +56,37 @@ class Arithmetic(Dataset):
     task_variant_fields: ClassVar[tuple[str, ...]] = ("kept_operation",)
 
     max_operand: int = Field(50, ge=2, le=999)
-    """Operands of + and - run from 1 to this (paper: 50)."""
+    """Largest operand of + and -; the smallest is 1 (paper: 50)."""
     max_factor: int = Field(20, ge=2, le=99)
-    """Factors of x and / run from 1 to this (paper: 20)."""
+    """Largest factor of x and /; the smallest is 1 (paper: 20)."""
     documents_per_domain: int = Field(20_000, ge=1)
-    """Facts drawn per domain and role, with replacement, each equally likely within its operation; a document each."""
+    """Documents drawn per domain and role, one fact each, with replacement and uniformly within an operation."""
     word_share: float = Field(0.25, ge=0, le=1)
-    """Share of documents that are word problems; the rest are equations (paper: half; a small model needs fewer)."""
+    """Share of documents that are word problems, from 0 to 1; the rest are equations (paper: 0.5; a small model
+    needs fewer)."""
     english_share: float = Field(0.0, ge=0, lt=1)
-    """Share of the retain text, by characters, that is English verses beside the facts (more than 0 needs `[data]`).
-    The paper's text is 75 % of all tokens, facts to keep and to forget an eighth each: 0.86 of retain's tokens."""
+    """Share of the retain text, by characters, that is English verses, from 0 to below 1 (above 0 needs the extra
+    `[data]`). The paper's mixture, with 75 % English and an eighth each of facts to keep and to forget, is 0.86."""
     kept_operation: Literal["mul", "div"] | None = None
-    """One of x and / to retain: the facts to forget then stay in the retain stream, read the other way round."""
+    """One of x and / to retain instead of forgetting both: retain text then holds the forgotten facts read the other
+    way round."""
     heldout_share: float = Field(0.1, ge=0, lt=1)
-    """Share of operand pairs that no training document holds."""
+    """Share of operand pairs, from 0 to below 1, that no training document holds."""
     valid_share: float = Field(0.25, gt=0, lt=1)
-    """Share of the trained pairs that validation asks; test asks the others."""
+    """Share of the trained pairs that validation items come from, above 0 and below 1; test items come from the
+    others."""
     test_items: int = Field(540, ge=1)
-    """Items per operation on the test split, half equations, half word problems."""
+    """Largest number of items per operation on the test split, half equations and half word problems."""
     valid_items: int = Field(120, ge=1)
+<<<<<<< HEAD
     """Items per operation on the validation and held-out splits."""
     data_seed: int = 0
     """Seed of the split, the documents and the neutral operator's permutation; the same for every seed of a study."""
+=======
+    """Largest number of items per operation on the validation split and on held-out pairs."""
+    draw: int = 0
+    """Seed of the split, the documents and the neutral operator's permutation; the same for all seeds of a study."""
+>>>>>>> house-recipes
 
     def documents(self, domain: Domain, role: str) -> Iterator[str]:
         """Documents of a domain: facts of its operations that are not held out, each rendered at random."""

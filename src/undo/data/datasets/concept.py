@@ -38,19 +38,28 @@ class Concept(Dataset):
     task_variant_fields: ClassVar[tuple[str, ...]] = ("overlap",)
 
     words: tuple[str, ...] = Field(default=tuple(WATER.split()), min_length=1)
-    """The concept to forget; its verses (1,229 by default) are those with one of these words, in any case."""
+    """Words of the concept to forget: every verse with one of them, in any case, is a forget text (1,229 by
+    default)."""
     neutral_words: tuple[str, ...] = Field(default=tuple(LIVESTOCK.split()), min_length=1)
-    """A concept of about the same frequency (1,135 verses) that is kept out of all training."""
+    """Words of a concept of about the same frequency (1,135 verses) that is kept out of all training, for the
+    control."""
     overlap: float = Field(0.0, ge=0, le=1)
-    """Share of the concept's training verses that stand in the retain stream too: 0 none, 1 all."""
+    """Share of the concept's training verses, from 0 to 1, that are retain texts too."""
     shares: Shares = Shares(attack=0.15, valid=0.08, test=0.22)
-    """Whose verse is whose; the concept has so few that larger shares are asked than of whole languages."""
+    """Shares of the verses that the adversary, validation and test get; larger than for whole languages, since the
+    concept has few verses."""
     test_items: int = Field(400, ge=1)
-    """Items per domain on the test split, if there are so many."""
+    """Largest number of items per domain on the test split."""
     valid_items: int = Field(100, ge=1)
+<<<<<<< HEAD
     """Items per domain on the validation split, if there are so many."""
     data_seed: int = 0
     """Seed of the split, the overlap and the retain items; the same for every seed of a study."""
+=======
+    """Largest number of items per domain on the validation split."""
+    draw: int = 0
+    """Seed of the split, the overlap and the retain items; the same for all seeds of a study."""
+>>>>>>> house-recipes
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:

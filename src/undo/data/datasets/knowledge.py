@@ -127,31 +127,41 @@ class Knowledge(Dataset):
     licence: ClassVar[str] = "CIA World Factbook: US Government work, public domain; its package: MIT"
 
     forget_regions: tuple[Region, ...] = Field(default=("africa",), min_length=1)
-    """Regions to forget (56 countries and territories)."""
+    """Regions of the World Factbook to forget (by default 56 countries and territories)."""
     retain_regions: tuple[Region, ...] = Field(default=("europe", "middle-east"), min_length=1)
-    """Regions to keep (73)."""
+    """Regions of the World Factbook to keep (by default 73 countries and territories)."""
     neutral_regions: tuple[Region, ...] = Field(
         default=("south-america", "east-n-southeast-asia", "south-asia", "central-asia"), min_length=1
     )
-    """Regions that no model reads about (51: about as many facts as the forgotten ones have)."""
+    """Regions that no model is trained on, for the control (by default 51, with about as many facts as the forgotten
+    ones)."""
     relations: tuple[RelationName, ...] = Field(default=get_args(RelationName), min_length=1)
-    """What is told and asked of every country; a pretrained model knows capitals and currencies best."""
+    """Kinds of facts that are told and asked of every country; a pretrained model knows capitals and currencies
+    best."""
     documents_per_domain: int = Field(20_000, ge=1)
-    """Documents drawn per domain and role, with replacement, each fact equally likely and each piece of prose too."""
+    """Documents drawn per domain and role, with replacement: every fact is equally likely, and so is every piece of
+    prose."""
     prose_share: float = Field(0.25, ge=0, lt=1)
-    """Share of documents that are pieces of prose; the rest state one fact."""
+    """Share of documents that are prose, from 0 to below 1; the rest state one fact."""
     piece_chars: int = Field(240, ge=40)
-    """Sentences are joined to pieces of about this length."""
+    """Approximate length of a piece of prose, in characters; it consists of whole sentences."""
     attack_share: float = Field(0.5, gt=0, lt=1)
-    """Share of each domain's countries that the adversary reads about; items ask about the others."""
+    """Share of each domain's countries that the adversary reads about, above 0 and below 1; items ask about the
+    others."""
     valid_share: float = Field(0.25, gt=0, lt=1)
-    """Share of each relation's questions that validation asks; test asks the others."""
+    """Share of each relation's questions that validation asks, above 0 and below 1; test asks the others."""
     test_items: int = Field(100, ge=1)
-    """Items per relation on the test split, if there are so many (by default 143 to 226 per domain in all)."""
+    """Largest number of items per relation on the test split (by default 143 to 226 per domain in all)."""
     valid_items: int = Field(100, ge=1)
+<<<<<<< HEAD
     """Items per relation on the validation split, if there are so many."""
     data_seed: int = 0
     """Seed of the splits, the documents and the wrong answers; the same for every seed of a study."""
+=======
+    """Largest number of items per relation on the validation split."""
+    draw: int = 0
+    """Seed of the splits, the documents and the wrong answers; the same for all seeds of a study."""
+>>>>>>> house-recipes
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:

@@ -35,19 +35,27 @@ class Language(Dataset):
     task_variant_fields: ClassVar[tuple[str, ...]] = ("pair",)
 
     pair: Literal["english-japanese", "english-korean"] = "english-japanese"
-    """The language to keep and the one to forget (paper: Korean): Bible verses (`[data]`), or LibreOffice's help."""
+    """The language to keep and the one to forget: Bible verses in English and Japanese (needs the extra `[data]`),
+    or LibreOffice's help in English and Korean (the paper's pair)."""
     folder: str = "/usr/share/libreoffice/help"
-    """Where the help is, in folders en-US and ko; only for Korean."""
+    """Folder of LibreOffice's help, with subfolders en-US and ko; only for Korean."""
     shares: Shares = Shares()
-    """Whose verse or page is whose, alike in all languages."""
+    """Shares of the verses or pages that the adversary, validation and test get, the same ones in every language;
+    training gets the rest."""
     test_items: int = Field(400, ge=1)
-    """Verses (Korean: lines of pages) per domain on the test split, if there are so many."""
+    """Largest number of items per domain on the test split: verses, or lines of pages for Korean."""
     valid_items: int = Field(100, ge=1)
-    """The same on the validation split."""
+    """Largest number of items per domain on the validation split."""
     max_passages: int | None = Field(None, ge=1)
+<<<<<<< HEAD
     """Uses no more than so many verses or pages, drawn at random; None for all 30,666 verses or 2,560 pages."""
     data_seed: int = 0
     """Seed of the split, the order of the passages and the neutral permutation; the same for every seed of a study."""
+=======
+    """Largest number of verses or pages to use, drawn at random; null for all (30,666 verses or 2,560 pages)."""
+    draw: int = 0
+    """Seed of the split, the order of the passages and the neutral permutation; the same for all seeds of a study."""
+>>>>>>> house-recipes
 
     def documents(self, domain: Domain, role: Split) -> Iterator[str]:  # type: ignore[override]
         """The verses, or lines of pages, that belong to the role; verses and pages in a fixed random order."""

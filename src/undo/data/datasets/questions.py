@@ -19,19 +19,24 @@ LETTERS = "ABCD"
 """Models answer with a letter, as in the LM Evaluation Harness, so that a choice's length does not count."""
 
 
+<<<<<<< HEAD
 class Asked(Location):
     """Where the questions about a domain are."""
+=======
+class Asked(Rows):
+    """Where the questions about a domain are, and which fields hold them."""
+>>>>>>> house-recipes
 
     split: str | None = "test"
-    """The split of a data set of the hub, or of a folder whose files are named by splits; None for all files."""
+    """The split to read, of a dataset on the hub or of a folder whose files are named by splits; null for all files."""
     question_field: str = "question"
     """The field that holds the question."""
     choices_field: str = "choices"
-    """The field that holds the four choices."""
+    """The field that holds the list of four choices."""
     answer_field: str = "answer"
-    """The field that holds the place of the right choice, from 0."""
+    """The field that holds the position of the right choice, counted from 0."""
     header: str = ""
-    """What stands before every question, such as an instruction and empty lines."""
+    """Text before every question, such as an instruction and empty lines."""
 
 
 class Questions(Texts):
@@ -47,9 +52,10 @@ class Questions(Texts):
     forget_questions: Asked
     """Questions about what is to be forgotten."""
     neutral_questions: Asked | None = None
-    """Questions about what no model reads of; without them, no attack may be run on the neutral skill."""
+    """Questions about something that no model is trained on; null if no attack is run on the neutral skill."""
     valid_share: float = Field(default=0.25, gt=0, lt=1)
-    """Share of each domain's questions, drawn by chance, that validation asks; test asks the others."""
+    """Share of each domain's questions that validation asks, drawn at random, above 0 and below 1; test asks the
+    others."""
 
     def items(self) -> Iterator[Item]:
         """Questions in an order of chance, so that some of them are a sample of them all."""
