@@ -21,13 +21,8 @@ from undo.spec.errors import UserError
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
 
-<<<<<<< HEAD
 class Location(Spec):
-    """Where rows are."""
-=======
-class Rows(Spec):
     """Where rows are read from."""
->>>>>>> house-recipes
 
     path: str = Field(min_length=1)
     """A file, a folder, or the name of a dataset on the hub (`owner/name`), which is streamed."""

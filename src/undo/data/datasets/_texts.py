@@ -37,15 +37,9 @@ class Texts(Dataset):
     test_items: int = Field(default=400, ge=1)
     """Largest number of items per domain on the test split."""
     valid_items: int = Field(default=100, ge=1)
-<<<<<<< HEAD
-    """Items per domain on the validation split, if there are so many."""
-    data_seed: int = 0
-    """Seed of the split and of the permutation; the same for every seed of a study."""
-=======
     """Largest number of items per domain on the validation split."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split into readers and of the neutral texts; the same for all seeds of a study."""
->>>>>>> house-recipes
 
     def documents(self, domain: Domain, role: Split) -> Iterator[Document]:  # type: ignore[override]
         """The documents that belong to the role, in the order in which they were read."""

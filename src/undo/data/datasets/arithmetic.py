@@ -78,15 +78,9 @@ class Arithmetic(Dataset):
     test_items: int = Field(540, ge=1)
     """Largest number of items per operation on the test split, half equations and half word problems."""
     valid_items: int = Field(120, ge=1)
-<<<<<<< HEAD
-    """Items per operation on the validation and held-out splits."""
-    data_seed: int = 0
-    """Seed of the split, the documents and the neutral operator's permutation; the same for every seed of a study."""
-=======
     """Largest number of items per operation on the validation split and on held-out pairs."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split, the documents and the neutral operator's permutation; the same for all seeds of a study."""
->>>>>>> house-recipes
 
     def documents(self, domain: Domain, role: str) -> Iterator[str]:
         """Documents of a domain: facts of its operations that are not held out, each rendered at random."""

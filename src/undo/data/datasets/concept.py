@@ -51,15 +51,9 @@ class Concept(Dataset):
     test_items: int = Field(400, ge=1)
     """Largest number of items per domain on the test split."""
     valid_items: int = Field(100, ge=1)
-<<<<<<< HEAD
-    """Items per domain on the validation split, if there are so many."""
-    data_seed: int = 0
-    """Seed of the split, the overlap and the retain items; the same for every seed of a study."""
-=======
     """Largest number of items per domain on the validation split."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split, the overlap and the retain items; the same for all seeds of a study."""
->>>>>>> house-recipes
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:

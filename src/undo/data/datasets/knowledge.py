@@ -153,15 +153,9 @@ class Knowledge(Dataset):
     test_items: int = Field(100, ge=1)
     """Largest number of items per relation on the test split (by default 143 to 226 per domain in all)."""
     valid_items: int = Field(100, ge=1)
-<<<<<<< HEAD
-    """Items per relation on the validation split, if there are so many."""
-    data_seed: int = 0
-    """Seed of the splits, the documents and the wrong answers; the same for every seed of a study."""
-=======
     """Largest number of items per relation on the validation split."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the splits, the documents and the wrong answers; the same for all seeds of a study."""
->>>>>>> house-recipes
 
     @model_validator(mode="after")
     def _disjoint(self) -> Self:

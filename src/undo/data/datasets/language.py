@@ -47,15 +47,9 @@ class Language(Dataset):
     valid_items: int = Field(100, ge=1)
     """Largest number of items per domain on the validation split."""
     max_passages: int | None = Field(None, ge=1)
-<<<<<<< HEAD
-    """Uses no more than so many verses or pages, drawn at random; None for all 30,666 verses or 2,560 pages."""
-    data_seed: int = 0
-    """Seed of the split, the order of the passages and the neutral permutation; the same for every seed of a study."""
-=======
     """Largest number of verses or pages to use, drawn at random; null for all (30,666 verses or 2,560 pages)."""
-    draw: int = 0
+    data_seed: int = 0
     """Seed of the split, the order of the passages and the neutral permutation; the same for all seeds of a study."""
->>>>>>> house-recipes
 
     def documents(self, domain: Domain, role: Split) -> Iterator[str]:  # type: ignore[override]
         """The verses, or lines of pages, that belong to the role; verses and pages in a fixed random order."""

@@ -19,13 +19,8 @@ LETTERS = "ABCD"
 """Models answer with a letter, as in the LM Evaluation Harness, so that a choice's length does not count."""
 
 
-<<<<<<< HEAD
 class Asked(Location):
-    """Where the questions about a domain are."""
-=======
-class Asked(Rows):
     """Where the questions about a domain are, and which fields hold them."""
->>>>>>> house-recipes
 
     split: str | None = "test"
     """The split to read, of a dataset on the hub or of a folder whose files are named by splits; null for all files."""
