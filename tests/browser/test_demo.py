@@ -41,22 +41,22 @@ def words(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def desk(smoke, words):
-    """The smoke study and one of another setting, at the desk that serves them."""
-    from undo.demo.desk import Desk
-    from undo.demo.exhibit import open_exhibit
+def handlers(smoke, words):
+    """The smoke study and one of another setting, at the handlers that serves them."""
+    from undo.demo.handlers import Handlers
+    from undo.demo.study_view import open_study
 
-    return Desk([open_exhibit(smoke.folder), open_exhibit(words)])
+    return Handlers([open_study(smoke.folder), open_study(words)])
 
 
 @pytest.fixture(scope="module")
-def address(desk):
+def address(handlers):
     """Where the demo is served, in this process."""
     from undo.demo.serve import serving
 
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with serving(desk, "127.0.0.1", port) as address:
+    with serving(handlers, "127.0.0.1", port) as address:
         yield address
 
 
@@ -122,8 +122,8 @@ def ask(page, typed: str) -> str:
     return page.locator(".given").first.text_content()
 
 
-def test_every_model_answers_and_shows_the_likeliest_tokens(visit, desk, smoke):
-    page, items = visit(), desk.shelves[smoke.folder.name].items
+def test_every_model_answers_and_shows_the_likeliest_tokens(visit, handlers, smoke):
+    page, items = visit(), handlers.pools[smoke.folder.name].items
     item = next(item for item in items.values() if item.domain == "forget")
     assert ask(page, item.prompt) == item.prompt
     assert [card.get_attribute("data-model") for card in page.locator(".card").all()] == [
@@ -204,11 +204,11 @@ def test_two_visitors_attack_at_once_and_a_third_is_answered(visit, slow):
         assert "Stopped after step" in page.locator("#progress").text_content()
 
 
-def test_a_page_loaded_anew_in_mid_attack_ends_the_attack_and_frees_the_copy(visit, desk, slow):
+def test_a_page_loaded_anew_in_mid_attack_ends_the_attack_and_frees_the_copy(visit, handlers, slow):
     page = visit()
     attack(page, 500)
     page.wait_for_function("document.querySelector('#progress').textContent.includes('Step')")
-    live = next(each.attacked for each in desk.visitors._by_session.values() if each.running)
+    live = next(each.attacked for each in handlers.sessions._by_name.values() if each.running)
     copy = weakref.ref(live.model)
     page.reload()
     page.wait_for_selector(".card")

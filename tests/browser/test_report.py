@@ -96,9 +96,9 @@ def numbers(row) -> list[float]:
 
 def values(results, model, rate, seed, skill="forget"):
     curve = next(
-        c for c in read(results).curves_of("relearn", model, skill)[seed] if c["variant"]["learning_rate"] == rate
+        c for c in read(results).curves_of("relearn", model, skill)[seed] if c.variant["learning_rate"] == rate
     )
-    return [point[skill] for point in curve["points"]]
+    return [point.value(skill) for point in curve.points]
 
 
 @pytest.mark.parametrize("options", [{"viewport": {"width": 390, "height": 800}}, {"color_scheme": "dark"}, {}])
@@ -161,7 +161,7 @@ def test_tables_and_figures_can_be_saved(file, visit, results):
     page = visit(file)
     rows = list(csv.reader(saved(page, "CSV: After 150 steps of relearn").read_text().splitlines()))
     recovery = {row[0]: float(row[4]) for row in rows[1:]}
-    assert recovery == {id: score["recovery"] for id, score in read(results).scores_at("relearn", 150).items()}
+    assert recovery == {id: score.recovery for id, score in read(results).scores_at("relearn", 150).items()}
     points = list(csv.DictReader(saved(page, "CSV: Relearning under relearn").read_text().splitlines()))
     assert [float(row["y"]) for row in points if row["curve"] == "oracle"] == drawn(page, "explorer-0-0")["oracle"]
     assert saved(page, "SVG: What each model cost").read_text().startswith("<svg")

@@ -26,18 +26,18 @@ def demo(
     import threading
 
     from undo.cli.errors import DONE, tell
-    from undo.demo.exhibit import open_exhibit
     from undo.demo.serve import LOOPBACK, check, serving
+    from undo.demo.study_view import open_study
 
     check(host, port)
     folders = study or [_smoke(out)]
-    exhibits = [open_exhibit(folder) for folder in folders]
-    from undo.demo.desk import Desk  # only now: it imports torch, and wrong input is told before
+    studies = [open_study(folder) for folder in folders]
+    from undo.demo.handlers import Handlers  # only now: it imports torch, and wrong input is told before
 
-    with serving(Desk(exhibits), host, port) as address:
+    with serving(Handlers(studies), host, port) as address:
         if host not in LOOPBACK:
             tell("note: whoever reaches this machine can use the page, and its processor")
-        names = ", ".join(exhibit.name for exhibit in exhibits)
+        names = ", ".join(view.name for view in studies)
         print(f"demo of {names}: {address} (Ctrl-C ends it)", flush=True)
         try:
             threading.Event().wait()

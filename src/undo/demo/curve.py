@@ -6,8 +6,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from undo.demo.exhibit import Exhibit, attack_name
 from undo.demo.relearning import Relearning
+from undo.demo.study_view import StudyView, attack_name
 from undo.report.numbers import Format
 from undo.report.results import label
 from undo.report.style import COLOURS, colour
@@ -17,50 +17,50 @@ SYMBOLS = {"base": "circle", "teacher": "square", "student": "diamond", "oracle"
 
 
 def curve_figure(
-    exhibit: Exhibit, lineup: list[ModelRow], attack: str, steps: int, live: Relearning | None
+    view: StudyView, lineup: list[ModelRow], attack: str, steps: int, live: Relearning | None
 ) -> go.Figure:
     """The live curve, thick, and what the study recorded of the line-up's other models, dashed."""
-    skill, names = skill_of(exhibit, attack), exhibit.results.form_of("forget")
+    skill, names = skill_of(view, attack), view.results.form_of("forget")
     others = [row for row in lineup if live is None or row.id != live.row.id]
-    recorded = [(row, curve) for row in others if (curve := exhibit.curve(row, attack))]
+    recorded = [(row, curve) for row in others if (curve := view.curve(row, attack))]
     traces = [_line(row, curve.points, skill, names, f"{label(row)}, recorded") for row, curve in recorded]
     if live:
         traces.append(_line(live.row, live.points, skill, names, f"{label(live.row)}, live", width=4))
     figure = go.Figure(traces)
-    _lay_out(figure, steps, _axis(exhibit, skill, figure))
-    if chance := exhibit.results.metrics["forget"].chance:
+    _lay_out(figure, steps, _axis(view, skill, figure))
+    if chance := view.results.metrics["forget"].chance:
         figure.add_hline(chance, line={"dash": "dot", "width": 1, "color": COLOURS["base"]}, annotation_text="guessing")
     return figure
 
 
-def tell(exhibit: Exhibit, live: Relearning) -> str:
+def tell(view: StudyView, live: Relearning) -> str:
     """How far an attack is, as HTML."""
-    skill, forms = skill_of(exhibit, live.attack), [exhibit.results.form_of(name) for name in ("forget", "retain")]
+    skill, forms = skill_of(view, live.attack), [view.results.form_of(name) for name in ("forget", "retain")]
     last, state = live.points[-1], "Stopped after step" if live.stopped else "Step"
     scores = f"{skill} {forms[0](last.value(skill))}, retain {forms[1](last.retain)}"
     known = live.trouble or f"{scores} at step {last.step:,}"
     return f"<p>{state} {live.done:,} of {live.steps:,} against the {escape(label(live.row))}: {escape(known)}.</p>"
 
 
-def render_points(exhibit: Exhibit, live: Relearning | None) -> str:
+def render_points(view: StudyView, live: Relearning | None) -> str:
     """The live curve as a table for those who do not see it, as HTML."""
     if live is None:
         return ""
-    names = list(dict.fromkeys([skill_of(exhibit, live.attack), "forget", "retain"]))
+    names = list(dict.fromkeys([skill_of(view, live.attack), "forget", "retain"]))
     head = "".join(f'<th scope="col">{name}</th>' for name in ("step", "forget tokens", *names))
-    rows = "".join(_point(exhibit, point, names) for point in live.points)
+    rows = "".join(_point(view, point, names) for point in live.points)
     return f"<details><summary>The curve in numbers</summary><table><tr>{head}</tr>{rows}</table></details>"
 
 
-def _point(exhibit: Exhibit, point: Point, names: list[str]) -> str:
+def _point(view: StudyView, point: Point, names: list[str]) -> str:
     values = [f"{point.step:,}", f"{point.forget_tokens:,}"]
-    values += [exhibit.results.form_of(name)(point.value(name)) for name in names]
+    values += [view.results.form_of(name)(point.value(name)) for name in names]
     return f"<tr>{''.join(f'<td>{value}</td>' for value in values)}</tr>"
 
 
-def skill_of(exhibit: Exhibit, attack: str) -> str:
+def skill_of(view: StudyView, attack: str) -> str:
     """What an attack relearns: forget or neutral."""
-    return next(curve.skill for curve in exhibit.results.curves if attack_name(curve) == attack)
+    return next(curve.skill for curve in view.results.curves if attack_name(curve) == attack)
 
 
 def _line(
@@ -78,11 +78,11 @@ def _line(
     )
 
 
-def _axis(exhibit: Exhibit, skill: str, figure: go.Figure) -> dict[str, Any]:
+def _axis(view: StudyView, skill: str, figure: go.Figure) -> dict[str, Any]:
     """Shares from 0 to 1 whatever the curve does; losses as far as attacked models have them, for an oracle that never
     learnt the skill starts far above.
     """
-    metric = exhibit.results.metrics[skill]
+    metric = view.results.metrics[skill]
     if metric.unit == "fraction":
         return {"title": {"text": metric.name}, "tickformat": ".0%", "range": [-0.03, 1.03]}
     relearned = "" if metric.higher_is_better else " (lower: relearned)"

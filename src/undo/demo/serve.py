@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from undo.spec.errors import UserError
 
 if TYPE_CHECKING:
-    from undo.demo.desk import Desk
+    from undo.demo.handlers import Handlers
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]  # nobody's server is asked for one
 COLOURS = {  # where the theme's own have too little contrast
@@ -28,14 +28,14 @@ MONO = ["ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace"]
 
 
 @contextmanager
-def serving(desk: Desk, host: str, port: int) -> Iterator[str]:
+def serving(handlers: Handlers, host: str, port: int) -> Iterator[str]:
     """While inside, the page is served at the address that this gives."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # the page says so too, but gradio has more to tell than of pages
     from gradio.themes import Base
 
     from undo.demo.page import build_page
 
-    page = build_page(desk)
+    page = build_page(handlers)
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,

@@ -10,6 +10,7 @@ from undo.evidence.measures import Kept, View
 from undo.report.numbers import Estimate, estimate
 from undo.report.results import Results
 from undo.spec.registry import load, names
+from undo.spec.shipped import run_command
 
 HOLDS, PARTLY, FAILS = "holds", "partly", "fails here"
 BESIDE = {"specific": "in specific recovery", "useful": "model kept of use", "retain": "retain kept"}
@@ -107,7 +108,7 @@ def _judge(claim: Claim, effect: Effect, name: str, results: Results) -> Evidenc
         verdict=verdict,
         but=against if effect.useless or not verdict.startswith(FAILS) else "",
         record=f"records/{name}",
-        command=f"undo run {results.recipe['name']}",
+        command=run_command(results.recipe["name"]),
     )
 
 

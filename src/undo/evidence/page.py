@@ -55,22 +55,31 @@ def _line(cells: list[str]) -> str:
 
 HEAD = """# Evidence
 
-What our records say about the claims of arXiv 2506.06278 (C) and about our own (P). `undo evidence` writes this page
-and `records/evidence.json` from the records. An effect is the mean over seeds of a number per seed, mostly of a
-difference, its interval Student's at 95 %; seeds in which the model named first did not reach its teacher's retain are
-left out, and losses above that of guessing count as guessing.
+This page says what the recorded studies show about the claims of arXiv 2506.06278 (C) and about our own (P). `undo
+evidence` writes it, and `records/evidence.json`, from the records.
 
-A claim holds where the whole interval lies above the line, which is 0 where the claim names no other, and fails here
-where it lies below; where the interval holds the line, neither is shown, and the verdict says to which side the mean
-leans. Where the same attack taught a neutral skill that no model ever saw, the effect in specific recovery (forget less
-neutral) stands beside it. A claim that is not shown there too, or was not asked there, holds partly, at most: the model
-may only learn everything more slowly; it fails there where that interval lies below the line. P1 and C3c are about
-that, and C4 before an attack is about retain alone. What else keeps a claim from holding stands in brackets. "Model
-kept of use" is the effect of the strongest attack that leaves nine tenths of what the model had of retain; it decides
-nothing, since an adversary may want the skill alone.
+**An effect** is one number per seed, usually a difference between two models. The table gives its mean over seeds and a
+95 % Student interval. A seed is left out if the model named first did not reach its teacher's retain score. A loss
+above that of guessing counts as guessing.
 
-The attack is `relearn`, finetuning on forget rows, where a row names no other. Rows of one setting share seeds, and
-often models: they are several looks at the same few samples, not so many confirmations.
+**A verdict** compares the interval with a threshold, which is 0 unless the claim names another one:
+
+- *holds*: the whole interval lies above the threshold;
+- *fails here*: the whole interval lies below it;
+- *partly (not shown)* or *fails here (not shown)*: the interval contains the threshold, so the result is inconclusive;
+  the word says on which side the mean lies. With a single seed there is no interval at all;
+- *partly*: the interval lies above the threshold, but something in brackets speaks against the claim.
+
+**Specific recovery** is the forget score less the score on a neutral skill that no model ever saw, after the same
+attack. It separates forgetting from learning slowly. A claim about forgetting that is not shown in specific recovery,
+or was not measured there, holds partly at most. P1 and C3c are about how fast a model learns, and C4 before an attack
+is about retain alone, so they need no neutral skill.
+
+**Model kept of use** is the effect of the strongest attack that leaves the model at least nine tenths of its retain
+score. It decides nothing, because an adversary may not care about retain.
+
+The attack is `relearn` (finetuning on forget rows) unless a row names another one. Rows of one setting share seeds, and
+often models, so they are not independent confirmations.
 
 Rows by verdict:
 """

@@ -1,4 +1,4 @@
-"""The answer in words, from the numbers and never beyond them."""
+"""What a study found, in sentences made from its numbers."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -36,7 +36,7 @@ def answer(results: Results) -> list[str]:
 
 
 def _came_back(results: Results, attack: str, scores: Scores) -> str:
-    """A suppressed model, its most robust student and the oracle after the attack."""
+    """What the attack brought back to a suppressed model, its most robust student and the oracle."""
     teachers = [row.id for row in results.of_role("teacher") if row.id in scores]
     best = _best_student(results, scores)
     teacher = results.first[best.model].teacher if best else next(iter(teachers), None)
@@ -161,7 +161,7 @@ def _students(results: Results, scores: Scores, students: list[ModelRow]) -> lis
     if best is None and not any(results.reached_stop_rule(row.id) for row in students):
         return ["No student of it reached the stop rule's retain."]
     if best is None:
-        reason = "it is not shown to recover more than the oracle" if "oracle" in scores else "there is no oracle"
+        reason = "its recovery cannot be told from the oracle's" if "oracle" in scores else "there is no oracle"
         return [f"Relative robustness is not defined: {reason}."]
     robust, compute = scored(best, "relative_robustness"), scored(best, "relative_compute")
     return [
@@ -195,7 +195,7 @@ def _control(results: Results, scores: Scores) -> list[str]:
         known = [scores[id] for id in ids if id in scores and scores[id].specific_recovery is not None]
         listed = [f"{score.model} {scored(score, 'specific_recovery').text(form)}" for score in known]
         points += [f"{kind}: {'; '.join(listed)}."] if listed else []
-    return points or ["The neutral skill was not attacked, so relearning is not told apart from learning quickly."]
+    return points or ["The neutral skill was not attacked, so relearning cannot be separated from learning quickly."]
 
 
 LEFT = 0.05  # the protocol's expectation of a suppression: forget at most 5 %, retain within 5 points of the base
@@ -226,8 +226,8 @@ def _leaking_teachers(results: Results) -> list[str]:
     if not leaking:
         return []
     return [
-        f"These still say a share of what the base says about the right forget token beyond an oracle, and their "
-        f"students will hear it: {', '.join(leaking)}. Suppress longer or harder before distilling."
+        "Suppressed models that leak: their distributions still hold this share of the base's signal about the right "
+        f"forget token, and pass it on to students: {', '.join(leaking)}. Suppress longer or harder before distilling."
     ]
 
 

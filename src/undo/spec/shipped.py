@@ -46,6 +46,11 @@ def _head(text: str) -> dict[str, str]:
     return yaml.safe_load("\n".join(line for line in text.splitlines() if line.startswith(_HEAD)))
 
 
+def run_command(name: str) -> str:
+    """The command that runs the recipe of a record: by its name where it is shipped, else by its place."""
+    return f"undo run {name if name in shipped_recipes() else f'records/{name}/recipe.yaml'}"
+
+
 def record_recipes() -> dict[str, str]:
     """Name -> path of the recipes that lie beside the records: under the current folder, else in this clone."""
     clone = Path(__file__).resolve().parents[3]

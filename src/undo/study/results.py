@@ -8,6 +8,7 @@ from typing import Any
 
 from undo.spec.errors import UserError
 from undo.spec.registry import load
+from undo.spec.shipped import run_command
 from undo.study.artifacts import Store
 from undo.study.plan import ModelNode, Plan
 from undo.study.scores import score_rows
@@ -49,7 +50,7 @@ def results_file(study: Path) -> Path:
 def resume(study: Path) -> str:
     """The command that computes what a study's folder lacks; a record of one has no recipe beside it."""
     if not (study / "recipe.yaml").is_file() and results_file(study).is_file():
-        return f"undo run {load_results(study)['recipe']['name']}"
+        return run_command(load_results(study)["recipe"]["name"])
     return f"undo run {shlex.quote(str(study / 'recipe.yaml'))} --out {shlex.quote(str(study.parent))}"
 
 

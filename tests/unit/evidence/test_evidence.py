@@ -528,7 +528,7 @@ def test_a_damaged_record_is_named(tmp_path, text):
 @pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
 def test_the_page_shows_oracle_matching_and_the_signal(results, of):
     html = render(read(of(results)))
-    assert "Oracle matching" in html and "What the teacher still says" in html
+    assert "Oracle matching" in html and "Signal left in the teacher" in html
 
 
 def test_the_signal_is_set_beside_the_only_fresh_student_whatever_its_name(results):
@@ -857,7 +857,7 @@ def test_what_several_studies_share_is_one_row(results):
     renamed_study = {**results, "recipe": {**results["recipe"], "name": "further"}}
     rows, alone = gather({"one": read(results), "two": read(renamed_study)}), gather({"one": read(results)})
     assert [replace(row, also_in=()) for row in rows] == alone
-    assert {(row.command, *row.also_in) for row in rows} == {("undo run synthetic", "records/two")}
+    assert {(row.command, *row.also_in) for row in rows} == {("undo run records/synthetic/recipe.yaml", "records/two")}
     assert "[records/two](../records/two)" in as_markdown(rows, {"one": read(results), "two": read(renamed_study)})
 
 

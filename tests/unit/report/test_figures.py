@@ -347,10 +347,10 @@ def test_a_label_keeps_off_an_interval_where_there_is_room():
     assert svg.free_spot(point, 80, [everywhere], [bar]) == beside
 
 
-def test_a_teacher_that_still_tells_is_named(results):
+def test_a_teacher_that_leaks_is_named(results):
     for row in results["models"]:
         row["forget_signal"] = {"base": 9.0, "oracle": 4.0, "maxent": 4.2, "rmu": 5.0}.get(row["id"], 0.0)
-    told = [caveat for caveat in narrative.caveats(read(results)) if "still say" in caveat]
+    told = [caveat for caveat in narrative.caveats(read(results)) if "that leak" in caveat]
     assert len(told) == 1 and ": rmu 20.0" in told[0]
 
 

@@ -15,7 +15,7 @@ from undo.study.rows import Curve, ModelRow
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class StudyView:
     """A finished study whose models are there."""
 
     folder: Path
@@ -93,19 +93,19 @@ class Exhibit:
         return load("evals", name)(name=name)  # type: ignore[return-value]
 
 
-def open_exhibit(folder: Path) -> Exhibit:
-    """The exhibit of a study's folder. Raises UserError where it has nothing to show, with the command that helps."""
-    exhibit = Exhibit(folder, Results.load(folder))
-    models = exhibit.results.models
+def open_study(folder: Path) -> StudyView:
+    """The view of a study's folder. Raises UserError where it has nothing to show, with the command that helps."""
+    view = StudyView(folder, Results.load(folder))
+    models = view.results.models
     if not models:
         raise UserError(f"no model of {folder} is finished; go on with: {resume(folder)}")
     needed = [(row.id, f"{row.artifact}/model") for row in models]
-    needed += [(curve.model, curve.artifact) for curve in exhibit.results.curves]
-    needed += [("data", f"artifacts/{row.id}/tokenizer") for row in exhibit.results.stages if row.kind == "data"]
+    needed += [(curve.model, curve.artifact) for curve in view.results.curves]
+    needed += [("data", f"artifacts/{row.id}/tokenizer") for row in view.results.stages if row.kind == "data"]
     for what, where in needed:
-        if not exhibit.artifact(where).is_dir():
+        if not view.artifact(where).is_dir():
             raise UserError(f"{folder.name} needs {where} for {what}, which is gone; make it again: {resume(folder)}")
-    return exhibit
+    return view
 
 
 def attack_name(curve: Curve) -> str:

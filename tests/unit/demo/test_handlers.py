@@ -7,10 +7,10 @@ from threading import Lock
 
 import pytest
 
-from tests.report_synthetic import as_losses, make_results
+from tests.report_synthetic import as_losses, make_results, read
 from undo.cli.demo import demo
 from undo.data.dataset import Item
-from undo.demo import exhibit, prompts, serve, visitors
+from undo.demo import prompts, serve, sessions, study_view
 from undo.demo.curve import curve_figure, render_points, tell
 from undo.demo.relearning import Relearning
 from undo.spec.errors import UserError
@@ -66,11 +66,11 @@ def test_losses_are_drawn_as_far_as_the_attack_went():
     results = as_losses(make_results())
     for curve in results["curves"]:
         curve["points"][0] |= {"forget": 40.0}
-    show = exhibit.Exhibit(Path("nowhere"), results)
+    show = study_view.StudyView(Path("nowhere"), read(results))
     (attack, *_), lineup = show.attacks, show.lineup("rmu", "undo-0.6-rmu", 1)
     low, high = curve_figure(show, lineup, attack, 150, None).layout.yaxis.range
     assert low > 2.5 and 7 < high < 9
-    shares = exhibit.Exhibit(Path("nowhere"), make_results())
+    shares = study_view.StudyView(Path("nowhere"), read(make_results()))
     assert curve_figure(shares, lineup, attack, 150, None).layout.yaxis.range == (-0.03, 1.03)
 
 
@@ -102,14 +102,14 @@ def test_no_page_without_gradio_a_free_port_and_an_address(monkeypatch):
         serve.check("127.0.0.1", 7860)
 
 
-def test_no_exhibit_without_a_study(tmp_path):
+def test_nothing_is_shown_without_a_study(tmp_path):
     with pytest.raises(UserError, match=r"results\.json"):
-        exhibit.open_exhibit(tmp_path / "nowhere")
+        study_view.open_study(tmp_path / "nowhere")
 
 
 def test_a_live_attack_that_asks_its_own_skill_alone_is_told_and_drawn(tiny_model, batch):
     """A probe leaves the model as it is, so that nobody asks for what is kept: it stays where it was."""
-    show = exhibit.Exhibit(Path("nowhere"), make_results())
+    show = study_view.StudyView(Path("nowhere"), read(make_results()))
     job = FitJob(
         objective=next_token_loss,
         batch_at=lambda step: batch,
@@ -135,23 +135,23 @@ class Copy:
 
 
 def test_a_visitor_has_one_attack_at_a_time_and_one_copy():
-    visitor, first, second = visitors.Visitor(), Copy(), Copy()
-    with visitor.attacking(first):  # type: ignore[arg-type]
-        assert visitor.running
-        with pytest.raises(UserError, match="still running"), visitor.attacking(second):  # type: ignore[arg-type]
+    session, first, second = sessions.Session(), Copy(), Copy()
+    with session.attacking(first):  # type: ignore[arg-type]
+        assert session.running
+        with pytest.raises(UserError, match="still running"), session.attacking(second):  # type: ignore[arg-type]
             pass
-        visitor.stop()
-    assert first.stopped and not first.dropped and not visitor.running
-    with visitor.attacking(second):  # type: ignore[arg-type]
+        session.stop()
+    assert first.stopped and not first.dropped and not session.running
+    with session.attacking(second):  # type: ignore[arg-type]
         assert first.dropped and not second.dropped
 
 
 def test_the_visitor_unseen_for_longest_is_forgotten_with_the_copy():
-    everybody, copy = visitors.Visitors(), Copy()
+    everybody, copy = sessions.Sessions(), Copy()
     with everybody.of("first").attacking(copy):  # type: ignore[arg-type]
-        for name in range(visitors.MOST + 3):
+        for name in range(sessions.MOST + 3):
             everybody.of(str(name))
-        assert not copy.dropped and len(everybody) == visitors.MOST
-    for name in range(visitors.MOST + 3):
+        assert not copy.dropped and len(everybody) == sessions.MOST
+    for name in range(sessions.MOST + 3):
         everybody.of(str(name))
     assert copy.dropped

@@ -1,4 +1,4 @@
-"""Who is there, and the attacked copy that each of them owns."""
+"""Open pages, and the attacked copy that each of them owns."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from undo.spec.errors import UserError
 MOST = 8  # visitors who are remembered, each with a copy of a model; the idle one unseen for longest goes first
 
 
-class Visitor:
+class Session:
     """One open page, and the copy that it attacks or has attacked."""
 
     def __init__(self) -> None:
@@ -46,25 +46,25 @@ class Visitor:
             attacked.drop()
 
 
-class Visitors:
-    """Visitors by the session of their page."""
+class Sessions:
+    """Sessions by the name that the page's server gives them."""
 
     def __init__(self) -> None:
-        self._by_session: dict[str, Visitor] = {}
+        self._by_name: dict[str, Session] = {}
 
-    def of(self, session: str) -> Visitor:
-        """The visitor of a session, a new one at first."""
-        visitor = self._by_session.pop(session, None) or Visitor()
-        self._by_session[session] = visitor  # the last one seen stands last
-        idle = [name for name, each in self._by_session.items() if not each.running and each is not visitor]
-        for name in idle[: max(0, len(self._by_session) - MOST)]:
-            self.leave(name)
-        return visitor
+    def of(self, name: str) -> Session:
+        """The session of a name, a new one at first."""
+        session = self._by_name.pop(name, None) or Session()
+        self._by_name[name] = session  # the last one seen stands last
+        idle = [other for other, each in self._by_name.items() if not each.running and each is not session]
+        for other in idle[: max(0, len(self._by_name) - MOST)]:
+            self.leave(other)
+        return session
 
-    def leave(self, session: str) -> None:
+    def leave(self, name: str) -> None:
         """The page was closed or loaded anew: its attack ends and its copy goes."""
-        if visitor := self._by_session.pop(session, None):
-            visitor.forget()
+        if session := self._by_name.pop(name, None):
+            session.forget()
 
     def __len__(self) -> int:
-        return len(self._by_session)
+        return len(self._by_name)

@@ -9,10 +9,10 @@ import gradio as gr
 from undo.demo import choices
 from undo.demo.cards import render_cards
 from undo.demo.curve import curve_figure, render_points, tell
-from undo.demo.exhibit import Exhibit
+from undo.demo.model_pool import ModelPool
 from undo.demo.relearning import Relearning
-from undo.demo.shelf import Shelf
-from undo.demo.visitors import Visitor, Visitors
+from undo.demo.sessions import Session, Sessions
+from undo.demo.study_view import StudyView
 from undo.report.results import label
 from undo.spec.errors import UserError
 from undo.study.rows import ModelRow
@@ -21,26 +21,26 @@ PAUSE_S = 0.4  # between looks at a running attack: smooth to watch, and time fo
 Outputs = tuple[Any, ...]
 
 
-class Desk:
+class Handlers:
     """Serves every visitor of some studies. `study`, `suppressed`, `student`, `seed` are what the page has chosen."""
 
-    def __init__(self, exhibits: list[Exhibit]) -> None:
+    def __init__(self, studies: list[StudyView]) -> None:
         turn = threading.Lock()
-        self.shelves = {exhibit.name: Shelf(exhibit, turn) for exhibit in exhibits}
-        self.visitors = Visitors()
+        self.pools = {view.name: ModelPool(view, turn) for view in studies}
+        self.sessions = Sessions()
 
     def enter(self, study: str, request: gr.Request) -> Outputs:
         """Another study: (suppressed, seed, guide, prompt, picks, arena, attack, steps) to choose from."""
-        self._visitor(request).forget()
-        shelf = self.shelves[study]
-        show = shelf.exhibit
-        asked = choices.guide(show), choices.prompt(shelf), choices.picks(shelf)
+        self._session(request).forget()
+        pool = self.pools[study]
+        show = pool.view
+        asked = choices.guide(show), choices.prompt(pool), choices.picks(pool)
         arena = gr.Column(visible=bool(show.attacks))
         return choices.suppressed(show), choices.seed(show), *asked, arena, choices.attack(show), choices.steps(show)
 
     def students(self, study: str, suppressed: str | None) -> gr.Dropdown:
         """The students of a suppressed model to choose from."""
-        return choices.student(self.shelves[study].exhibit, suppressed)
+        return choices.student(self.pools[study].view, suppressed)
 
     def choose(
         self,
@@ -54,29 +54,29 @@ class Desk:
         request: gr.Request,
     ) -> Outputs:
         """Another line-up: (target, figure, numbers, progress, cards, buttons). What ran against the old one ends."""
-        visitor, shelf = self._visitor(request), self.shelves[study]
-        lineup = shelf.exhibit.lineup(suppressed, student, seed)
-        visitor.forget()
+        session, pool = self._session(request), self.pools[study]
+        lineup = pool.view.lineup(suppressed, student, seed)
+        session.forget()
         ids = [row.id for row in lineup]
         target = gr.Radio(choices=[(label(row), row.id) for row in lineup], value=student or ids[-1])
-        cards = _cards(shelf, typed, lineup, None)
-        return target, *_curves(shelf.exhibit, lineup, attack, steps, None), "", cards, *_buttons(running=False)
+        cards = _cards(pool, typed, lineup, None)
+        return target, *_curves(pool.view, lineup, attack, steps, None), "", cards, *_buttons(running=False)
 
     def draw(
         self, study: str, suppressed: str, student: str, seed: int, attack: str, steps: int, request: gr.Request
     ) -> Outputs:
         """(figure, numbers) of another attack, or along more steps; a running attack draws its own."""
-        visitor = self._visitor(request)
-        if visitor.running:
+        session = self._session(request)
+        if session.running:
             return gr.skip(), gr.skip()
-        show = self.shelves[study].exhibit
-        return _curves(show, show.lineup(suppressed, student, seed), attack, steps, visitor.attacked)
+        show = self.pools[study].view
+        return _curves(show, show.lineup(suppressed, student, seed), attack, steps, session.attacked)
 
     def ask(self, study: str, suppressed: str, student: str, seed: int, typed: str, request: gr.Request) -> str:
         """The cards of the line-up, and of the visitor's attacked copy."""
-        shelf, attacked = self.shelves[study], self._visitor(request).attacked
-        lineup = shelf.exhibit.lineup(suppressed, student, seed)
-        return _cards(shelf, typed, lineup, attacked if attacked and attacked.row in lineup else None)
+        pool, attacked = self.pools[study], self._session(request).attacked
+        lineup = pool.view.lineup(suppressed, student, seed)
+        return _cards(pool, typed, lineup, attacked if attacked and attacked.row in lineup else None)
 
     def attack(
         self,
@@ -91,51 +91,51 @@ class Desk:
         request: gr.Request,
     ) -> Iterator[Outputs]:
         """Attacks a copy while the page watches: (figure, numbers, progress, cards, buttons); asks it at the end."""
-        visitor, shelf = self._visitor(request), self.shelves[study]
-        lineup = shelf.exhibit.lineup(suppressed, student, seed)
+        session, pool = self._session(request), self.pools[study]
+        lineup = pool.view.lineup(suppressed, student, seed)
         row = next((row for row in lineup if row.id == target), lineup[-1])
         try:
-            live = shelf.attack(row, attack, min(max(1, int(steps)), choices.MOST_STEPS))
-            with visitor.attacking(live):
+            live = pool.attack(row, attack, min(max(1, int(steps)), choices.MOST_STEPS))
+            with session.attacking(live):
                 drawn = 0
                 for _ in live.run(PAUSE_S):
                     grown, drawn = len(live.points) > drawn, len(live.points)
                     curves = gr.skip(), gr.skip()
                     if grown:
-                        curves = _curves(shelf.exhibit, lineup, attack, live.steps, live)
-                    yield *curves, tell(shelf.exhibit, live), gr.skip(), *_buttons(running=True)
+                        curves = _curves(pool.view, lineup, attack, live.steps, live)
+                    yield *curves, tell(pool.view, live), gr.skip(), *_buttons(running=True)
         except UserError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        if visitor.attacked is live:  # and not another line-up's turn already
-            curves = _curves(shelf.exhibit, lineup, attack, live.steps, live)
-            cards = _cards(shelf, typed, lineup, live)
-            yield *curves, tell(shelf.exhibit, live), cards, *_buttons(running=False)
+        if session.attacked is live:  # and not another line-up's turn already
+            curves = _curves(pool.view, lineup, attack, live.steps, live)
+            cards = _cards(pool, typed, lineup, live)
+            yield *curves, tell(pool.view, live), cards, *_buttons(running=False)
 
     def stop(self, request: gr.Request) -> None:
         """Ends the visitor's attack."""
-        self._visitor(request).stop()
+        self._session(request).stop()
 
     def leave(self, request: gr.Request) -> None:
         """The page is gone."""
-        self.visitors.leave(str(request.session_hash))
+        self.sessions.leave(str(request.session_hash))
 
-    def _visitor(self, request: gr.Request) -> Visitor:
-        return self.visitors.of(str(request.session_hash))
+    def _session(self, request: gr.Request) -> Session:
+        return self.sessions.of(str(request.session_hash))
 
 
-def _cards(shelf: Shelf, typed: str, lineup: list[ModelRow], attacked: Relearning | None) -> str:
-    prompt = shelf.read(typed)
-    answers = shelf.answers(prompt, lineup, attacked)
-    return render_cards(prompt, shelf.item(prompt), lineup, attacked, answers, shelf.exhibit.evaluation)
+def _cards(pool: ModelPool, typed: str, lineup: list[ModelRow], attacked: Relearning | None) -> str:
+    prompt = pool.read(typed)
+    answers = pool.answers(prompt, lineup, attacked)
+    return render_cards(prompt, pool.item(prompt), lineup, attacked, answers, pool.view.evaluation)
 
 
 def _curves(
-    exhibit: Exhibit, lineup: list[ModelRow], attack: str | None, steps: int, attacked: Relearning | None
+    view: StudyView, lineup: list[ModelRow], attack: str | None, steps: int, attacked: Relearning | None
 ) -> Outputs:
     if attack is None:  # a study without attacks
         return None, ""
     live = attacked if attacked and attacked.attack == attack else None
-    return curve_figure(exhibit, lineup, attack, steps, live), render_points(exhibit, live)
+    return curve_figure(view, lineup, attack, steps, live), render_points(view, live)
 
 
 def _buttons(running: bool) -> Outputs:
