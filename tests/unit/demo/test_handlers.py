@@ -16,6 +16,7 @@ from undo.demo.relearning import Relearning
 from undo.spec.errors import UserError
 from undo.spec.recipe import Optim
 from undo.stages.pretrain import next_token_loss
+from undo.study.rows import Point
 from undo.train import FitJob
 
 
@@ -118,10 +119,10 @@ def test_a_live_attack_that_asks_its_own_skill_alone_is_told_and_drawn(tiny_mode
         evaluate=lambda model: {"forget": 0.5},
         eval_steps={2},
     )
-    before = {"step": 0, "tokens": 0, "forget_tokens": 0, "forget": 0.1, "retain": 0.8, "neutral": None}
+    before = Point(step=0, forget_tokens=0, forget=0.1, retain=0.8)
     live = Relearning(show.lineup("rmu", "undo-0.6-rmu", 1)[0], show.attacks[0], tiny_model, job, before, Lock())
     list(live.run(pause_s=1e9))
-    assert [(point["forget"], point["retain"]) for point in live.points] == [(0.1, 0.8), (0.5, 0.8)]
+    assert [(point.forget, point.retain) for point in live.points] == [(0.1, 0.8), (0.5, 0.8)]
     assert "retain 80.0" in tell(show, live) and "80.0" in render_points(show, live)
 
 
