@@ -49,7 +49,9 @@ def build_recipe(
     if isinstance(overrides, str):
         raise UserError(f"overrides must be a list of texts such as ['seeds=[1,2]'], not the text '{overrides}'")
     misspelt: dict[tuple[str, ...], str] = {}
+    before = _methods(content)
     overridden = [_apply(content, override, misspelt) for override in overrides]
+    _rename_teachers(content, before)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
@@ -180,6 +182,29 @@ def _apply(content: dict[str, Any], override: str, misspelt: dict[tuple[str, ...
     except yaml.YAMLError:
         raise UserError(f"override '{override}': the value is not valid YAML") from None
     return path
+
+
+def _methods(content: dict[str, Any]) -> dict[str, Any]:
+    """The name of each teacher's method, as far as the settings make sense."""
+    suppress = content.get("suppress")
+    teachers = suppress.items() if isinstance(suppress, dict) else ()
+    methods = {name: of.get("method") for name, of in teachers if isinstance(of, dict)}
+    return {name: method.get("name") if isinstance(method, dict) else method for name, method in methods.items()}
+
+
+def _rename_teachers(content: dict[str, Any], before: dict[str, Any]) -> None:
+    """A teacher that is called after its method is called after the new one where the method was overridden."""
+    after = _methods(content)
+    new = {name: after[name] for name in after if before.get(name) == name and isinstance(after[name], str)}
+    new = {name: method for name, method in new.items() if method != name and method not in after}
+    if not new:
+        return
+    content["suppress"] = {new.get(name, name): of for name, of in content["suppress"].items()}
+    distil = content.get("distil")
+    students = distil.get("students") if isinstance(distil, dict) else None
+    for student in students or []:
+        for field in {"teachers", "with_teachers"}.intersection(student):
+            student[field] = [new.get(name, name) for name in student[field]]
 
 
 def _number(text: str) -> str:

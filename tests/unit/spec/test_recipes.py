@@ -290,6 +290,16 @@ def test_override_values(override, read):
     assert read(load_recipe("smoke", [override]))
 
 
+@pytest.mark.parametrize("override", ["suppress.maxent.method=npo", "suppress.maxent.method.name=npo"])
+def test_a_teacher_called_after_its_method_is_called_after_the_new_one(override):
+    before, after = load_recipe("smoke"), load_recipe("smoke", [override, "suppress.maxent.steps=7"])
+    assert list(after.suppress) == [{"maxent": "npo"}.get(name, name) for name in before.suppress]
+    assert after.suppress["npo"].steps == 7 and after.suppress["npo"].method.name == "npo"
+    assert {name for student in after.students() for name in student.teachers} == {"npo", "rmu"}
+    taken = load_recipe("smoke", ["suppress.maxent.method=graddiff"])
+    assert list(taken.suppress) == list(before.suppress), "two teachers cannot have one name"
+
+
 def test_overrides_apply_in_order():
     recipe = load_recipe("smoke", ["suppress.rmu.method=maxent", "suppress.rmu.method.retain_weight=5", "seeds=[9]"])
     assert recipe.suppress["rmu"].method.retain_weight == 5 and recipe.seeds == (9,)
