@@ -51,15 +51,15 @@ def build_recipe(
     misspelt: dict[tuple[str, ...], str] = {}
     before = _methods(content)
     overridden = [_apply(content, override, misspelt) for override in overrides]
-    _rename_teachers(content, before)
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
     except ValidationError as error:
         at = tuple(str(part) for part in error.errors()[0]["loc"])
         for path, hint in misspelt.items():
             if at[: len(path)] == path:
                 raise UserError(f"override of {'.'.join(path)}: the recipe has none; {hint}") from None
         raise UserError(_explain(error, where, node, overridden)) from None
+    return Recipe.model_validate(content) if _rename_teachers(content, before) else recipe
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -185,26 +185,26 @@ def _apply(content: dict[str, Any], override: str, misspelt: dict[tuple[str, ...
 
 
 def _methods(content: dict[str, Any]) -> dict[str, Any]:
-    """The name of each teacher's method, as far as the settings make sense."""
+    """The name of each teacher's method, as far as the settings, not yet validated, have one."""
     suppress = content.get("suppress")
     teachers = suppress.items() if isinstance(suppress, dict) else ()
     methods = {name: of.get("method") for name, of in teachers if isinstance(of, dict)}
     return {name: method.get("name") if isinstance(method, dict) else method for name, method in methods.items()}
 
 
-def _rename_teachers(content: dict[str, Any], before: dict[str, Any]) -> None:
-    """A teacher that is called after its method is called after the new one where the method was overridden."""
+def _rename_teachers(content: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Calls teachers that are called after their method after the new one where it was overridden; whether it did.
+
+    The settings are valid. A name that another teacher has is left.
+    """
     after = _methods(content)
-    new = {name: after[name] for name in after if before.get(name) == name and isinstance(after[name], str)}
-    new = {name: method for name, method in new.items() if method != name and method not in after}
-    if not new:
-        return
-    content["suppress"] = {new.get(name, name): of for name, of in content["suppress"].items()}
-    distil = content.get("distil")
-    students = distil.get("students") if isinstance(distil, dict) else None
-    for student in students or []:
-        for field in {"teachers", "with_teachers"}.intersection(student):
-            student[field] = [new.get(name, name) for name in student[field]]
+    new = {name: after[name] for name in after if before.get(name) == name != after[name] not in after}
+    if new:
+        content["suppress"] = {new.get(name, name): of for name, of in content["suppress"].items()}
+        for student in (content.get("distil") or {}).get("students", ()):
+            for field in {"teachers", "with_teachers"}.intersection(student):
+                student[field] = [new.get(name, name) for name in student[field]]
+    return bool(new)
 
 
 def _number(text: str) -> str:

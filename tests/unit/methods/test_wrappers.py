@@ -152,7 +152,7 @@ def test_a_recipe_may_wrap_wrappers():
     recipe = suppress_with(
         "{name: tar, inner_steps: 2, method: {name: sam, rho: 0.1, method: {name: rmu, layers: [0]}}}"
     )
-    method = recipe.suppress["maxent"].method
+    method = recipe.suppress["tar"].method
     assert method.inner_steps == 2 and method.method.rho == 0.1 and method.method.method.layers == (0,)
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
     jsonschema.Draft202012Validator(recipe_schema()).validate(recipe.model_dump(mode="json"))
@@ -166,7 +166,7 @@ def test_a_step_that_cannot_be_cut_refuses_micro_batches(name):
 
 def test_collapse_refuses_micro_batches_and_npo_does_not():
     assert "leave optim.micro_batches at 1" in refusal("collapse", 4)
-    assert suppress_with("npo", 4).suppress["maxent"].optim.micro_batches == 4
+    assert suppress_with("npo", 4).suppress["npo"].optim.micro_batches == 4
 
 
 def test_sam_refuses_a_method_without_a_forget_part():
