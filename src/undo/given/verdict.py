@@ -67,7 +67,7 @@ class Case:
 
 
 def headline(case: Case) -> str:
-    """The first line of everything that tells the verdict: gone or not, what it cost, what to do next."""
+    """The first line of terminal, card, certificate and report: gone or not, what it cost, what to do next."""
     return " ".join([_came_back(case), *_cost(case), f"Next: {_next_step(case)}."])
 
 
@@ -208,7 +208,7 @@ def _meaning(case: Case) -> str:
         return "Without an oracle, what an attack teaches anew counts as recovered."
     if spread and spread[0] > 0:
         return "That is more than the attack teaches a model that never knew it: knowledge is left."
-    return "That is not shown to be more than the attack teaches a model that never knew it."
+    return "The interval reaches 0: this may be no more than the attack teaches a model that never knew it."
 
 
 def _without_constraint(case: Case) -> list[str]:

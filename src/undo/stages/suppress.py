@@ -98,7 +98,7 @@ def _refuse_leaking(settings: Settings, state: FitState) -> None:
         return
     left, name = state.evals[-1]["signal_left"], settings.method.name
     raise UserError(
-        f"after {state.step} steps the suppressed model still says {left:.0%} of what the original says about the "
+        f"after {state.step} steps the suppressed model still holds {left:.0%} of the original's signal about the "
         f"right forget token (the limit is {settings.max_signal:.0%}): its students would learn it again; suppress "
         f"longer (suppress.{name}.max_steps={2 * settings.max_steps}), or by another --method"
     )

@@ -135,7 +135,7 @@ def ignorant_bases(plan: Plan, store: Store) -> dict[str, str]:
 
 
 def leaking_teachers(plan: Plan, store: Store) -> dict[str, str]:
-    """A warning for each evaluated teacher that says much and has students still to come, by its evaluation's id."""
+    """A warning for each evaluated teacher that leaks and has students still to come, by its evaluation's id."""
     nodes = {(node.id, node.seed): node for node in plan.models}
     waiting = {(node.teacher, node.seed) for node in plan.models if node.teacher and not store.done(node.stage)}
 
@@ -149,9 +149,9 @@ def leaking_teachers(plan: Plan, store: Store) -> dict[str, str]:
         if node.role != "teacher" or (id, seed) not in waiting or not all(store.done(n.evaluation) for n in compared):
             continue
         if share := leaking_share(*(signal(name, seed) for name in (id, "base", "oracle"))):
-            what = f"{id} (seed {seed}) still says {share:.0%} of what the base says about the right forget token"
+            what = f"{id} (seed {seed}) leaks: it holds {share:.0%} of the base's signal about the right forget token"
             longer = f"suppress.{id}.steps={2 * plan.recipe.suppress[id].steps}"
             found[node.evaluation] = (
-                f"warning: {what}; its students will hear it, suppress longer ({longer}) or harder first"
+                f"warning: {what}, which its students will learn; suppress longer ({longer}) or harder first"
             )
     return found

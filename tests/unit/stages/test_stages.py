@@ -184,7 +184,7 @@ def test_suppression_goes_on_until_the_teacher_says_little(corpus_folder, traine
 
 def test_a_teacher_that_still_says_much_is_refused_before_anything_dearer(corpus_folder, trained_folder, tmp_path):
     chosen = QUIET | {"max_signal": 0.1, "max_steps": 20, "optim": {"learning_rate": 1e-6}}
-    with pytest.raises(UserError, match=r"after 20 steps .* still says .*suppress.maxent.max_steps=40") as refused:
+    with pytest.raises(UserError, match=r"after 20 steps .* still holds .*suppress.maxent.max_steps=40") as refused:
         stages.run("suppress", chosen, context(tmp_path, corpus_folder, trained_folder))
     assert "\n" not in str(refused.value) and not (tmp_path / "model").exists()
 

@@ -70,7 +70,7 @@ def test_the_warning_waits_for_base_and_oracle_and_names_the_teacher(study):
     evaluated(oracle=-1.0)
     (evaluation, warning), *others = leaking_teachers(plan, store).items()
     assert evaluation == nodes["maxent"].evaluation and not others
-    assert warning.startswith("warning: maxent (seed 1) still says 56% of what the base says")
+    assert warning.startswith("warning: maxent (seed 1) leaks: it holds 56% of the base's signal")
 
 
 def test_no_warning_where_nothing_is_left_to_save(study):
@@ -99,4 +99,4 @@ def test_a_study_tells_it_once_when_the_evaluation_is_there(study):
     for id in ("base", "maxent", "oracle"):
         stage = plan.stages[nodes[id].evaluation]
         assert execution._on_message(Worker(None, stage), {"event": "done"}, [])  # type: ignore[arg-type]
-    assert len(notes.lines) == 1 and "maxent (seed 1) still says 56%" in notes.lines[0]
+    assert len(notes.lines) == 1 and "maxent (seed 1) leaks: it holds 56%" in notes.lines[0]
