@@ -4,7 +4,7 @@ import pytest
 
 from tests.browser.axe import serious_findings
 from tests.browser.chromium import MARKS, chromium, listen
-from undo.given.certificate import Certificate, Row
+from undo.given.certificate import AttackResult, Certificate
 from undo.report.certificate import write_certificate
 
 pytestmark = MARKS
@@ -17,7 +17,7 @@ def row(attack: str, budget: int, fraction: float, within: bool) -> Row:
     interval = (fraction - 0.1, fraction + 0.1)
     oracle, unpaired = 0.1, (None, None, None)
     before = (attack, {"learning_rate": 1e-3}, budget, 9, 0.5, (0.4, 0.6), oracle, *unpaired)
-    return Row(*before, fraction, interval, 1.5, within)
+    return AttackResult(*before, fraction, interval, 1.5, within)
 
 
 @pytest.fixture(scope="module")

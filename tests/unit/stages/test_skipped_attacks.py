@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from tests.families.tiny import tiny_config
 from undo import models, stages
 from undo.attacks import AdversaryContext
-from undo.given.certificate import Certificate, Row, _skipped
+from undo.given.certificate import AttackResult, Certificate, _skipped
 from undo.given.verdict import Case, verdict
 from undo.report.certificate import render
 from undo.spec.errors import NotApplicable, UserError
@@ -123,7 +123,7 @@ def test_results_list_it_and_have_no_curve_of_it():
 
 
 def test_certificate_and_verdict_name_it():
-    row = Row("none", {}, 0, 0, 2.0, (1.9, 2.1), None, None, None, None, None, None, 1.0, True)
+    row = AttackResult("none", {}, 0, 0, 2.0, (1.9, 2.1), None, None, None, None, None, None, 1.0, True)
     utility = {"retain_loss": 1.0, "before_retain_loss": None, "margin": 0.1, "limit": 1.1}
     metric = {"name": "loss", "higher_is_better": False, "unit": "nats per token", "n_items": 10, "chance": None}
     skipped = _skipped({"skipped": SKIPPED}, "model")
