@@ -13,7 +13,7 @@ ASKED = {"task": "a_task", "metric": "acc", "part_of": None, "harness": "lm-eval
 BENCHMARK = ASKED | {"model": "model", "seed": 1, "n_shot": 0, "value": 0.5, "stderr": 0.02}
 
 
-def row(attack: str, budget: int, fraction: float, within: bool) -> Row:
+def row(attack: str, budget: int, fraction: float, within: bool) -> AttackResult:
     interval = (fraction - 0.1, fraction + 0.1)
     oracle, unpaired = 0.1, (None, None, None)
     before = (attack, {"learning_rate": 1e-3}, budget, 9, 0.5, (0.4, 0.6), oracle, *unpaired)
