@@ -19,7 +19,6 @@ from undo.report.figures import label_panels, signal_panels
 from undo.report.narrative import caveats, findings
 from undo.report.numbers import estimate
 from undo.report.page import render
-from undo.report.picture import draw
 from undo.report.results import Results, scored
 from undo.spec.errors import UserError
 from undo.spec.load import load_recipe
@@ -640,11 +639,6 @@ def test_the_readme_shows_what_came_back_on_record(setting, steps):
 
 def test_a_search_is_no_evidence(results):
     assert gather({"search": read({**results, "curves": [], "scores": []})}) == []
-
-
-def test_losses_are_drawn_where_they_are(results):
-    drawn = draw(read(as_losses(results)))
-    assert "forget loss (lower: relearnt)" in drawn and "NaN" not in drawn
 
 
 def with_label_shares(results, method="maxent"):

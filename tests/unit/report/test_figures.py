@@ -1,17 +1,16 @@
 """Figures, rows and sentences say what results.json says."""
 
 import json
-from itertools import pairwise
 
 import pytest
 
 from tests.report_synthetic import STEPS, as_losses, make_results, read, with_students
-from undo.report import figures, narrative, pareto, picture, pipeline, settings_picture, svg
+from undo.report import figures, narrative, pareto, pipeline
 from undo.report.compare import compare, comparison_figure
 from undo.report.cost_figures import _cost_parts
 from undo.report.numbers import plain
 from undo.report.page import render
-from undo.report.results import label, scored
+from undo.report.results import scored
 
 
 @pytest.fixture
@@ -142,17 +141,11 @@ def test_settings_by_the_dozen_are_told_apart_by_method_after_an_attack_too():
     assert len(drawn["rmu"].x) == 9 and len(drawn["UNDO student"].x) == 2
     forget, retain = read(results).kept("relearn", "rmu-4", STEPS[-1])
     assert (forget.mean, retain.mean) == (drawn["rmu"].x[4], drawn["rmu"].y[4])
-    drawn = settings_picture.draw(read(results))
-    assert drawn.count("<circle") == 3 * len(read(results).by_id) + 6, "a point a model and panel, and the key"
-    assert "retain after 40 steps" in drawn and settings_picture.LOCALISED not in drawn
-    results["recipe"]["suppress"]["rmu-3"]["start"] = "initial"
-    assert settings_picture.LOCALISED in settings_picture.draw(read(results))
     for row in results["models"]:
         if row["id"] == "fresh-maxent":
             row["distil"] = row["distil"] | {"gap": 0.4}
     hollow = {trace.name: trace.marker.symbol for trace in pareto.pareto_panels(read(results), "relearn")[0].data}
     assert hollow["fresh student"] == ("hexagram-open",) and hollow["UNDO student"] == ("hexagram", "hexagram")
-    assert settings_picture.draw(read(results)).count('fill="#ffffff" fill-opacity') == 3
     usual = [*pareto.pareto_panels(read(make_results()), "relearn").values()][-1]
     assert len(usual.data) == len(read(make_results()).by_id), "elsewhere a point is a model by itself"
 
@@ -168,76 +161,6 @@ def test_the_boxes_of_a_search_are_its_methods():
 def test_no_headline_where_robustness_is_undefined(results):
     results["scores"] = [row | {"relative_robustness": None} for row in results["scores"]]
     assert figures.headline(read(results)) is None
-    assert "not defined" in picture.draw(read(results))
-
-
-def test_a_loss_far_above_the_others_does_not_flatten_the_picture():
-    results = as_losses(make_results())
-    assert "≥" not in picture.draw(read(results))
-    for curve in results["curves"]:
-        if curve["model"] == "oracle":
-            curve["points"][0] |= {"forget": 40.0}
-    drawn = picture.draw(read(results))
-    assert "≥" in drawn and ">40<" not in drawn
-
-
-def test_the_picture_shows_who_read_text_after_its_teacher(results):
-    """The more robust of two, beside the student that was taught to the end; long names get a line each."""
-    told = {"init": "fresh", "teachers": ["maxent", "rmu"], "stream": "retain", "steps": 900}
-    names = {
-        "base_init-": "fresh-retain-stream-text0.5-steps900-",
-        "undo-0.3-": "fresh-retain-stream-text0.9-steps900-",
-    }
-    made = with_students(results, told | {"text_share": 0.5}, told | {"text_share": 0.9})
-    text = json.dumps(made)
-    for old, new in names.items():
-        text = text.replace(old, new)
-    made = json.loads(text)
-    for score in made["scores"]:
-        if score["model"].startswith(tuple(names.values())):
-            score["recovery"] = 0.1 if "text0.9" in score["model"] else 0.9
-    drawn = picture.draw(read(made))
-    assert drawn.count("fresh-retain-stream-text0.9-steps900-") == 1 and "text0.5" not in drawn
-    assert "fresh-retain-stream-text0.5-steps900-" in picture.draw(
-        read(json.loads(text.replace("text0.9", "other0.9")))
-    )
-
-
-def test_the_picture_speaks_of_students_that_were_taught(results):
-    """Noise alone may be robust because everything is lost."""
-    (row, *_) = read(results).by_id["undo-0.6-maxent"]
-    assert label(row) in picture.draw(read(results))
-    for other in results["models"]:
-        if other["id"] == row.id:
-            other["distil"] |= {"gap": 0.4}
-    drawn = picture.draw(read(results))
-    assert label(row) not in drawn and label(read(results).by_id["undo-0.3-maxent"][0]) in drawn
-
-
-@pytest.mark.parametrize(("high", "cut"), [(1.3, False), (3.0, True)])
-def test_an_interval_is_drawn_whole_or_said_to_go_on(results, high, cut):
-    """Cut off at the panel's edge it looked like one that ends there."""
-    for score in results["scores"]:
-        if score["model"] == "fresh-maxent":
-            score["relative_robustness_ci"] = [0.6, high]
-    drawn = picture.draw(read(results))
-    intervals = [path for path in drawn.split("<path ") if path.startswith('d="M') and " V" in path]
-    assert sum(path.count(" L") for path in intervals) == 2 * cut, "an arrow's head has two strokes"
-    shown = min(high, 1 + picture.FAR) + 0.08  # from a little below 0
-    oracle = svg.BOTTOM - (svg.BOTTOM - svg.TOP) * 1.08 / shown
-    assert f'cy="{oracle:.1f}" r="6"' in drawn, "the panel is as tall as the interval is long"
-
-
-def test_a_key_that_is_too_long_makes_the_picture_higher(results, monkeypatch):
-    def height(drawn: str) -> int:
-        return int(drawn.partition('height="')[2].partition('"')[0])
-
-    monkeypatch.setattr(picture, "ROOM", 4)
-    assert height(picture.draw(read(results))) == svg.HEIGHT
-    monkeypatch.setattr(picture, "KEY_ROOM", 4)
-    drawn = picture.draw(read(results))
-    lines = [line for line in drawn.splitlines() if line.startswith("<text") and 'font-size="12"' in line]
-    assert height(drawn) == svg.HEIGHT + svg.LINE * (len(lines) - 1) > svg.HEIGHT
 
 
 @pytest.mark.parametrize("of", [lambda results: results, as_losses], ids=["accuracies", "losses"])
@@ -291,22 +214,6 @@ def test_sentences_say_when_robustness_does_not_rise_with_alpha(results):
     assert any("does not rise" in point for point in narrative.findings(read(results))[0].points)
 
 
-def test_the_picture_has_a_point_for_every_student_that_keeps_retain(results):
-    """Those without a curve of their own are faint; one that lost what it was to keep would only seem robust."""
-    assert picture.draw(read(results)).count('fill-opacity="0.4"') == 1  # base_init, beside two noised and a fresh one
-    for row in results["models"]:
-        if row["id"] == "base_init-maxent":
-            row["distil"] = row["distil"] | {"gap": 0.4}
-    assert 'fill-opacity="0.4"' not in picture.draw(read(results))
-
-
-def test_a_picture_gives_long_names_a_letter_and_a_key(results):
-    name = "undo-1-beta1-reinit-of-layers-maxent"
-    drawn = picture.draw(read(json.loads(json.dumps(results).replace("undo-0.6-maxent", name))))
-    assert drawn.count(name) == 1 and f"A {name}" in drawn and drawn.count(">A<") == 1
-    assert "A undo" not in picture.draw(read(results))
-
-
 def test_sentences_name_students_that_are_not_the_usual_ones(results):
     """Neither two "fresh students" in a row, nor a trend over students that differ in more than alpha."""
     text = json.dumps(results)
@@ -330,21 +237,6 @@ def test_caveats_name_what_is_missing_and_weak(results):
         and "No student" in caveats
         and "incomplete; forget before the attack: rmu 30.0" in caveats
     )
-
-
-def test_labels_of_the_picture_keep_their_distance():
-    moved = svg.spread([100, 101, 102, 390, 398], gap=17, top=50, bottom=398)
-    gaps = [below - above for above, below in pairwise(moved)]
-    assert min(gaps) >= 17 and max(moved) <= 398
-    assert svg.spread([60, 200], gap=17, top=50, bottom=398) == [60, 200]
-
-
-def test_a_label_keeps_off_an_interval_where_there_is_room():
-    point, bar = (800.0, 250.0), (750.0, 200.0, 754.0, 300.0)
-    beside = svg.free_spot(point, 80, [bar], [])
-    assert beside != svg.free_spot(point, 80, []) and beside[0] > 800
-    everywhere = (650.0, 112.0, 1050.0, 398.0)
-    assert svg.free_spot(point, 80, [everywhere], [bar]) == beside
 
 
 def test_a_teacher_that_leaks_is_named(results):
