@@ -126,7 +126,8 @@ def _worst(row: AttackResult | None, form: Format) -> Cells:
 
 def _caution(certificate: Certificate, precision: str) -> str:
     parts = []
-    if certificate.oracle is None:
+    worst = certificate.worst_case
+    if worst.oracle is None and worst.neutral is None:
         parts.append("No oracle was given, so what an attack teaches anew counts as recovered.")
     if precision != "float32":
         parts.append(f"The weights were attacked in fp32, before they were rounded to {precision}.")
