@@ -33,7 +33,7 @@ STYLE: dict[Any, Any] = {
     "ytick.color": SOFT,
     "ytick.left": False,
 }
-Box = tuple[float, float, float, float]  # left, bottom, right, top, in points
+Bounds = tuple[float, float, float, float]  # left, bottom, right, top, in points
 
 
 def new_figure(title: str, note: str, below: float = 0.0) -> Figure:
@@ -106,12 +106,12 @@ def spread(heights: list[float], gap: float, low: float, high: float) -> list[fl
     return [moved[i] for i in range(len(heights))]
 
 
-def box_at(at: tuple[float, float], width: float) -> Box:
+def box_at(at: tuple[float, float], width: float) -> Bounds:
     """The box of a label of this width with its centre at a place."""
     return at[0] - width / 2, at[1] - LINE / 2, at[0] + width / 2, at[1] + LINE / 2
 
 
-def free_place(at: tuple[float, float], width: float, taken: list[Box], within: Box) -> tuple[float, float]:
+def free_place(at: tuple[float, float], width: float, taken: list[Bounds], within: Bounds) -> tuple[float, float]:
     """The nearest place beside a point where a label of this width covers nothing; the nearest of all if none does."""
     aside = width / 2 + 10
     shifts = [(-aside, 0.0), (aside, 0.0), (0.0, -LINE), (0.0, LINE)]
@@ -120,6 +120,6 @@ def free_place(at: tuple[float, float], width: float, taken: list[Box], within: 
     return next((place for place in places if _is_free(box_at(place, width), taken, within)), places[0])
 
 
-def _is_free(box: Box, taken: list[Box], within: Box) -> bool:
+def _is_free(box: Bounds, taken: list[Bounds], within: Bounds) -> bool:
     inside = box[0] > within[0] and box[1] > within[1] and box[2] < within[2] and box[3] < within[3]
     return inside and all(box[2] < b[0] or b[2] < box[0] or box[3] < b[1] or b[3] < box[1] for b in taken)

@@ -9,7 +9,7 @@ from undo.report.canvas import (
     LETTER,
     LINE,
     SOFT,
-    Box,
+    Bounds,
     add_panels,
     box_at,
     free_place,
@@ -188,7 +188,7 @@ def _name_points(
     (x_low, x_high), (y_low, y_high) = axes.get_xlim(), axes.get_ylim()
     left, bottom = points_of(axes, x_low, y_low)
     right, top = points_of(axes, x_high, y_high)
-    within: Box = (left, bottom, right + 20, top + LINE)
+    within: Bounds = (left, bottom, right + 20, top + LINE)
     taken = [box_at(points_of(axes, *at), 14) for at in places]
     for _, (x, _), ends in named:
         if ends:
