@@ -137,7 +137,7 @@ def _points(study: Results, scores: list[Score], compute: list, robust: list, sh
 
 
 def _symbol(study: Results, model: str) -> str:
-    return "circle" if study.reached_stop_rule(model) else style.UNTAUGHT
+    return "circle" if study.reached_stop_rule(model) else style.MISSED
 
 
 def write_comparison(comparison: Comparison, target: Path) -> None:

@@ -101,7 +101,7 @@ def caveats(results: Results) -> list[str]:
         *_weak_suppression(results),
         *_leaking_teachers(results),
         *_missed_rule(results),
-        *_untaught(results),
+        *_too_few_steps(results),
         *_edges_of_the_grid(results),
     ]
 
@@ -118,8 +118,8 @@ def _verdict(results: Results, scores: Scores) -> str:
     known = [scored(score, "relative_robustness") for score in best if score]
     if not known:
         students = [row.id for row in results.of_role("student") if row.id in scores]
-        untaught = students and not any(results.reached_stop_rule(id) for id in students)
-        reason = "No student kept its teacher's retain" if untaught else "Relative robustness is defined for no student"
+        missed = students and not any(results.reached_stop_rule(id) for id in students)
+        reason = "No student kept its teacher's retain" if missed else "Relative robustness is defined for no student"
         return f"{reason}, so nothing is said about distillation here."
     if any(robust.low is None for robust in known):
         return "Single values follow; without an interval they do not show a difference."
@@ -241,12 +241,12 @@ def _missed_rule(results: Results) -> list[str]:
     return [f"{share} distillations ended at their largest number of steps, short of the stop rule: {names}."]
 
 
-def _untaught(results: Results) -> list[str]:
+def _too_few_steps(results: Results) -> list[str]:
     """Students of a fixed number of steps that stopped too early for their robustness to mean anything."""
     students = [row for row in results.of_role("student") if row.distil is None or row.distil.stopped_by_rule is None]
     seeds = {row.id: len(results.by_id[row.id]) for row in students}
-    untaught = {id: count - len(results.seeds_at_goal(id)) for id, count in seeds.items()}
-    names = [f"{id} ({short} of {seeds[id]} seeds)" for id, short in untaught.items() if short]
+    missed = {id: count - len(results.seeds_at_goal(id)) for id, count in seeds.items()}
+    names = [f"{id} ({short} of {seeds[id]} seeds)" for id, short in missed.items() if short]
     if not names:
         return []
     return [

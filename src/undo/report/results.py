@@ -86,7 +86,7 @@ class Results:
         return [row for row in self.students_of(teacher) if row.setting("filter_share") is None]
 
     def fresh_student(self, teacher: str) -> str | None:
-        """The teacher's fresh student of the usual name, or the only one that it taught to the end."""
+        """The teacher's fresh student of the usual name, or the only one that learnt from it to the end."""
         taught = [row for row in self.distilled_from(teacher) if not row.setting("text_share")]
         fresh = [row.id for row in taught if row.student_init == "fresh"]
         usual = [id for id in fresh if id == f"fresh-{teacher}"] or fresh
@@ -118,12 +118,12 @@ class Results:
         return self.first[teacher].setting("start") == "initial"
 
     def compares_settings(self) -> bool:
-        """Whether most of the suppressed models are settings of a few methods that taught nobody, as in a search."""
+        """Whether most of the suppressed models are settings of a few methods that have no student, as in a search."""
         alone = [row.method for row in self.of_role("teacher") if not self.students_of(row.id)]
         return len(alone) > 2 * len(set(alone))
 
     def named_teachers(self) -> list[ModelRow]:
-        """Suppressed models that are spoken of one by one: in a search those alone that taught somebody."""
+        """Suppressed models that are spoken of one by one: in a search those alone that have a student."""
         teachers = self.of_role("teacher")
         if not self.compares_settings():
             return teachers

@@ -16,8 +16,8 @@ COLOURS = {"base": "#8A8A8A", "oracle": "#009E73", "teacher": "#D55E00"}
 STUDENT_COLOURS = {"fresh": "#0072B2", "base_init": "#56B4E9", "teacher": "#E69F00", "noised": "#BB6E9C"}
 WEAK_NOISE, STRONG_NOISE = (223, 160, 194), (140, 58, 112)  # alpha 0 and 1: the palette's purple, lighter and darker
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-UNTAUGHT = "circle-open"
-LETTERS = dict(zip((*SYMBOLS, UNTAUGHT), "●■◆▲✚★○", strict=True))  # the same markers for a legend in HTML
+MISSED = "circle-open"
+LETTERS = dict(zip((*SYMBOLS, MISSED), "●■◆▲✚★○", strict=True))  # the same markers for a legend in HTML
 
 
 def new_figure(traces: list, x_title: str, y_title: str) -> go.Figure:
@@ -61,7 +61,7 @@ def methods(results: Results) -> dict[str, str]:
 
 
 def marker(results: Results, row: ModelRow, methods: dict[str, str]) -> dict[str, Any]:
-    """A point of a model in figures of all models; hollow where it was not taught: what it lacks proves nothing."""
+    """A point of a model in figures of all models; hollow where it missed the stop rule in a seed."""
     hollow = "" if results.reached_stop_rule(row.id) else "-open"
     return {"size": 11, "color": colour(row), "symbol": methods.get(row.method or "", "circle") + hollow}
 
@@ -82,8 +82,8 @@ def key(results: Results) -> list[Mark]:
         noised = row.noise_alpha is not None
         marks[kind(row)] = Mark(kind(row), STUDENT_COLOURS["noised"] if noised else colour(row), "circle")
     shapes = [Mark(name, COLOURS["base"], symbol) for name, symbol in methods(results).items()]
-    untaught = any(not results.reached_stop_rule(id) for id in results.by_id)
-    hollow = [Mark("not taught in every seed", COLOURS["base"], UNTAUGHT)] if untaught else []
+    missed = any(not results.reached_stop_rule(id) for id in results.by_id)
+    hollow = [Mark("missed the stop rule", COLOURS["base"], MISSED)] if missed else []
     return [*marks.values(), *(shapes if len(shapes) > 1 else []), *hollow]
 
 

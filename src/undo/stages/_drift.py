@@ -1,4 +1,4 @@
-"""How far a model has moved from the base: its distributions, its weights, what it still tells of the forget text."""
+"""How far a model has moved from the base: its distributions, its weights, the signal left on forget text."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_headline_places_every_score_with_its_interval(results):
             assert half is None if high is None else half == pytest.approx(high - score.relative_robustness)
 
 
-def test_what_was_not_taught_is_hollow_wherever_it_is_a_point(results):
+def test_what_missed_the_stop_rule_is_hollow_wherever_it_is_a_point(results):
     """It relearns slowly because it never learnt: nothing to be read as robustness."""
     for row in results["models"]:
         if (row["id"], row["seed"]) == ("fresh-rmu", 2):
@@ -64,7 +64,7 @@ def test_what_was_not_taught_is_hollow_wherever_it_is_a_point(results):
         assert points["<b>fresh-rmu"].symbol == "square-open" and points["<b>fresh-maxent"].symbol == "circle"
     compared = comparison_figure(compare([read(results), read(make_results((1, 2, 3)))]))
     assert sorted(set(compared.data[0].marker.symbol)) == ["circle", "circle-open"]
-    assert "not taught in every seed" in render(read(results)) and "not taught in every seed" not in render(
+    assert "missed the stop rule" in render(read(results)) and "missed the stop rule" not in render(
         read(make_results())
     )
 
