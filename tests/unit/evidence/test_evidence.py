@@ -604,7 +604,7 @@ README_MODELS = (
 
 
 def readme_row(setting: str, steps: int) -> str:
-    """What came back in a setting, as the README has it."""
+    """What came back in a setting, as docs/results.md has it."""
     studies = [Results.load(ROOT / "records" / name) for name in README_STUDIES[setting]]
     cells = []
     for pattern in README_MODELS:
@@ -615,7 +615,7 @@ def readme_row(setting: str, steps: int) -> str:
             if (score.attack, score.budget) == ("relearn", steps) and re.fullmatch(wanted, score.model)
         ]
         cells.append(found[0] if found else "–")
-    named = f"[{setting}](records/README.md#{README_STUDIES[setting][0]}), {steps} steps"
+    named = f"[{setting}](../records/README.md#{README_STUDIES[setting][0]}), {steps} steps"
     return f"| {named} | {len(studies[0].seeds)} | {' | '.join(cells)} |"
 
 
@@ -632,9 +632,9 @@ def readme_row(setting: str, steps: int) -> str:
         ("concept", 5),
     ],
 )
-def test_the_readme_shows_what_came_back_on_record(setting, steps):
+def test_the_results_show_what_came_back_on_record(setting, steps):
     row = readme_row(setting, steps)
-    assert row in (ROOT / "README.md").read_text().splitlines(), f"the records say: {row}"
+    assert row in (ROOT / "docs/results.md").read_text().splitlines(), f"the records say: {row}"
 
 
 def test_a_search_is_no_evidence(results):

@@ -174,10 +174,10 @@ def test_a_path_that_is_nowhere_is_the_users_to_mend(tmp_path, capsys):
     assert ended.value.code == 2 and "'./nowhere' is no folder" in capsys.readouterr().err
 
 
-def test_the_readmes_recipe_is_a_study(own, tmp_path):
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
+def test_the_recipe_of_the_page_on_own_models_is_a_study(own, tmp_path):
+    page = (Path(__file__).parents[3] / "docs/robustify.md").read_text()
     path = tmp_path / "mine.yaml"
-    shown = re.search(r"```yaml\n(extends:.*?)```", readme, re.DOTALL)[1].replace("./my-model", str(own))
+    shown = re.search(r"```yaml\n(extends:.*?)```", page, re.DOTALL)[1].replace("./my-model", str(own))
     path.write_text(shown)
     with pytest.raises(UserError, match="no layer 5: this model has layers 0 to 1"):
         make_plan(load_recipe(path))
