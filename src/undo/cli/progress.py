@@ -36,7 +36,7 @@ class ProgressListener(Listener):
         """Takes the bar away and counts the stage."""
         self.computed += 1
         self.progress.advance(self.study)
-        self._end(stage, "done")
+        self._end(stage, stage.settings.traits.done)
 
     def failed(self, stage: Stage, message: str) -> None:
         """Takes the bar away; the reason stands at the end of the run, where it is not scrolled away."""
@@ -51,7 +51,7 @@ class ProgressListener(Listener):
     def _end(self, stage: Stage, how: str) -> None:
         self.progress.remove_task(self.tasks.pop(stage.id))
         if not self.progress.console.is_terminal:
-            line = f"[{self.computed}] {how} {stage.label}"
+            line = f"[{self.computed}] {how}: {stage.label}"
             self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -27,6 +27,7 @@ def run(
     from undo.cli.errors import DONE, FAILED, tell
     from undo.cli.progress import open_progress
     from undo.cli.summary import print_summary
+    from undo.report.narrative import answer
     from undo.report.results import Results
     from undo.study.environment import available_cores
 
@@ -37,7 +38,9 @@ def run(
         study = api.run(plan, out, processes, listener)
     for stage_id, message in study.failures.items():
         tell(f"failed: {study.plan.stages[stage_id].label}: {message}")
-    print_summary(Results(study.results))
+    results = Results(study.results)
+    print_summary(results)
+    print(answer(results)[0])
     print(f"report: {study.folder / 'report' / 'index.html'}")
     done = f"{listener.computed} stages computed, {study.cached} cached"
     if study.failures:

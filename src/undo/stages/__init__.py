@@ -36,6 +36,8 @@ class Traits:
     """Raised when the results of the kind change; part of every key."""
     output: Literal["model", "files", "scores"]
     """What dependent stages read: the model's folder, the whole artifact, or nothing (scores are for the report)."""
+    done: str
+    """What a line on the terminal says that the stage did, before its label."""
     bytes_per_weight: int = 8
     """Peak memory per weight of the model, all fp32. Training: the model, its gradient and AdamW's two moments (16)
     with a frozen model (4); without training: two models. 0 where no model is loaded, so that no GPU is needed."""

@@ -36,6 +36,7 @@ class Settings(SeededSettings):
     traits: ClassVar[Traits] = Traits(
         version=3,
         output="scores",
+        done="attacked",
         bytes_per_weight=20,
         memory_setting=("attacks.NAME.attack", "its batch_rows"),
         costly=True,

@@ -13,7 +13,7 @@ from undo.stages import Context, Outcome, StageSettings, Traits
 class Settings(StageSettings):
     """The tasks, and the version of lm-eval that asks them."""
 
-    traits: ClassVar[Traits] = Traits(version=1, output="scores")
+    traits: ClassVar[Traits] = Traits(version=1, output="scores", done="benchmarked")
 
     tasks: tuple[str, ...]
     folder: str | None = None

@@ -21,7 +21,7 @@ class Settings(StageSettings):
     """The rows to predict, and what of the predictions is kept."""
 
     traits: ClassVar[Traits] = Traits(
-        version=2, output="files", bytes_per_weight=4, costly=True, charged_to_student="as_read"
+        version=2, output="files", done="cached", bytes_per_weight=4, costly=True, charged_to_student="as_read"
     )
 
     domains: tuple[Domain, ...]

@@ -25,7 +25,7 @@ TOKENS = 4096
 class Settings(StageSettings):
     """The texts and how they are packed."""
 
-    traits: ClassVar[Traits] = Traits(version=2, output="files", bytes_per_weight=0)
+    traits: ClassVar[Traits] = Traits(version=2, output="files", done="prepared", bytes_per_weight=0)
 
     dataset: dict[str, Any]
     """A dataset's settings, in which files and folders stand by their content; where they lie are inputs."""

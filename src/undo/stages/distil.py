@@ -41,6 +41,7 @@ class Settings(SeededSettings):
     traits: ClassVar[Traits] = Traits(
         version=5,
         output="model",
+        done="distilled",
         bytes_per_weight=20,
         memory_setting=("distil.optim", "its micro_batches"),
         costly=True,

@@ -16,7 +16,7 @@ from undo.stages._scoring import AnyEvaluation, certifying_scorer, item_scorer, 
 class Settings(StageSettings):
     """How items are scored."""
 
-    traits: ClassVar[Traits] = Traits(version=4, output="scores", informs=True)
+    traits: ClassVar[Traits] = Traits(version=4, output="scores", done="evaluated", informs=True)
 
     evaluation: AnyEvaluation
     certify: bool = False

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Settings(StageSettings):
     """Which model it is, by its content."""
 
-    traits: ClassVar[Traits] = Traits(version=1, output="model")
+    traits: ClassVar[Traits] = Traits(version=1, output="model", done="imported")
 
     fingerprint: str
     row_tokens: int | None = None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Settings(SeededSettings):
     """The shape of the model, and what it reads."""
 
-    traits: ClassVar[Traits] = Traits(version=3, output="model", bytes_per_weight=20)
+    traits: ClassVar[Traits] = Traits(version=3, output="model", done="pretrained", bytes_per_weight=20)
 
     model: Model
     domains: tuple[Domain, ...]

@@ -31,6 +31,7 @@ class Settings(Suppress, SeededSettings):
     traits: ClassVar[Traits] = Traits(
         version=5,
         output="model",
+        done="suppressed",
         bytes_per_weight=20,
         memory_setting=("suppress.NAME.optim", "its micro_batches"),
         costly=True,
