@@ -173,6 +173,17 @@ def test_the_list_of_recipes_says_where_those_of_the_records_lie(tmp_path, monke
     assert "records/README.md" in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_doctor_names_what_an_extra_lacks_and_what_it_is_for(monkeypatch, capsys):
+    from undo.cli import doctor
+
+    monkeypatch.setattr(doctor, "find_spec", lambda module: None if module == "gradio" else module)
+    assert doctor.doctor() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("optional: ")]
+    assert lines == [
+        "optional: the live page: gradio is missing; install with: pip install -c constraints.txt 'undo-llm[demo]'"
+    ]
+
+
 def test_the_command_reference_is_current():
     assert (ROOT / "docs/cli.md").read_text() == reference(), "run: make docs"
 

