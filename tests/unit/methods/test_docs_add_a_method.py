@@ -55,7 +55,9 @@ def test_the_recipe_and_the_command_are_read(maxent_kl):
     assert isinstance(Suppress.model_validate(suppress).method, maxent_kl)
     undo_, run, recipe, change = shlex.split(block(PAGE, "sh"))
     assert (undo_, run) == ("undo", "run")
-    assert load_recipe(recipe, [change]).suppress["maxent"].method.retain_weight == 2
+    assert load_recipe(recipe, [change]).suppress["maxent_kl"].method.retain_weight == 2, (
+        "it is called after its method"
+    )
 
 
 def test_the_contract_suite_passes_without_a_line_about_it(tmp_path):
