@@ -13,22 +13,23 @@ AnyPair = TypeVar("AnyPair", Less, Kept)
 
 
 def attacked_teachers(results: Results) -> list[str]:
-    """Those that were attacked."""
+    """Ids of the suppressed models that were attacked."""
     return [row.id for row in results.of_role("teacher") if brought_back(results, row.id)]
 
 
 def students_at_goal(results: Results, teacher: str) -> list[ModelRow]:
-    """Students that keep what their teacher could: others relearn slowly because they never learnt."""
+    """Students that reached the stop rule in most seeds. One that learnt little relearns little, and proves nothing."""
     return [row for row in results.students_of(teacher) if results.mostly_reached_stop_rule(row.id)]
 
 
 def fresh_at_goal(results: Results, teacher: str) -> list[str]:
-    """The teacher's usual fresh student, if it was taught."""
+    """The teacher's usual fresh student, if it reached the stop rule in most seeds."""
     student = results.fresh_student(teacher)
     return [student] if student and results.mostly_reached_stop_rule(student) else []
 
 
 def noised_by_alpha(results: Results, teacher: str) -> list[str]:
+    """A teacher's noised students of the usual kind that reached the stop rule, by rising alpha."""
     return [row.id for row in students_at_goal(results, teacher) if label(row).startswith("UNDO")]
 
 
@@ -38,11 +39,12 @@ def strongest_noise(results: Results) -> list[str]:
 
 
 def students_of_oracle(results: Results) -> list[str]:
+    """Fresh students of the oracle that reached the stop rule."""
     return [row.id for row in students_at_goal(results, "oracle") if row.student_init == "fresh"]
 
 
 def made_alike(results: Results, student: str, teacher: str, *but: str) -> list[str]:
-    """Students at their goal that were made as some student was, but for their teacher and some settings."""
+    """A teacher's students that reached the stop rule and were made as some student was, but for some settings."""
     at_goal = {row.id for row in students_at_goal(results, teacher)}
     return [id for id in results.made_alike(student, teacher, *but) if id in at_goal]
 
@@ -89,6 +91,7 @@ def least_effect(results: Results, pairs: list[AnyPair]) -> AnyPair | None:
 
 
 def keeps_less(retained: Estimate) -> str:
+    """What to say against a model that keeps less of retain than its rival, or is not shown to keep as much."""
     if retained.mean is None or retained.mean >= 0:
         return ""
     return "it keeps less" if retained.high is not None and retained.high < 0 else "not shown to keep as much"

@@ -94,8 +94,8 @@ class ModelRow(Row):
         return super().read({**row, **{name: of.read(row[name]) for name, of in parts.items() if row.get(name)}})
 
     def value(self, metric: str) -> Any:
-        """A number by the name of its field; None where there is none."""
-        return getattr(self, metric, None)
+        """A number by the name of its field."""
+        return getattr(self, metric)
 
     def setting(self, name: str, default: Any = None) -> Any:
         """A setting that is not the default of its kind."""
